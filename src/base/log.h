@@ -1,0 +1,71 @@
+/*
+ * log.h - the process log: one event, one line, to stdout.
+ *
+ * Text form: "2026-11-23 00:43:23,555 INFO game.worker[1]: sentence k=v".
+ * JSON form (ENV=prod|stage): timestamp, level, logger, pid, role, slot,
+ * message, correlationId when set (observability.md 2.1).  Control bytes are
+ * escaped, so a record is always one line.  errno is preserved by every call.
+ * error: someone must act; warn: degraded and counted; info: life cycle;
+ * debug: off in production.
+ */
+#ifndef BASE_LOG_H
+#define BASE_LOG_H
+
+#include "base/base.h"
+
+enum log_level { LOG_L_DEBUG, LOG_L_INFO, LOG_L_WARN, LOG_L_ERROR };
+
+extern enum log_level log_threshold; /* records below it are not formatted */
+
+/* Role and slot name the process in every line; slot < 0 is left out. */
+void log_init(const char *role, int slot);
+void log_set_level(enum log_level level);
+/* -1 when the word is not a level of observability.md 2.1. */
+int log_parse_level(const char *word, enum log_level *level_r) MUST_CHECK;
+void log_set_json(bool json);
+/* Correlation id put into the lines that follow; NULL or "" for none. */
+void log_set_correlation(const char *id);
+/* Where lines go instead of stdout (not owned, fd stays open). */
+void log_set_fd(int fd);
+
+void log_write(enum log_level level, int with_errno, const char *fmt, ...)
+	PRINTF_LIKE(3, 4);
+
+#define LOG_AT(l, e, ...)                             \
+	do {                                          \
+		if ((l) >= log_threshold)             \
+			log_write(l, e, __VA_ARGS__); \
+	} while (0)
+
+/* The plain names append strerror(errno); the x names do not. */
+#define log_error(...)  LOG_AT(LOG_L_ERROR, 1, __VA_ARGS__)
+#define log_errorx(...) LOG_AT(LOG_L_ERROR, 0, __VA_ARGS__)
+#define log_warn(...)   LOG_AT(LOG_L_WARN, 1, __VA_ARGS__)
+#define log_warnx(...)  LOG_AT(LOG_L_WARN, 0, __VA_ARGS__)
+#define log_info(...)   LOG_AT(LOG_L_INFO, 0, __VA_ARGS__)
+#define log_debug(...)  LOG_AT(LOG_L_DEBUG, 0, __VA_ARGS__)
+
+/*
+ * At most one line a second from this spot; the next one that passes says
+ * how many were suppressed.  For conditions that repeat with every event.
+ */
+struct log_limit {
+	uint64_t last_ms;   /* monotonic time of the last line */
+	uint64_t held_back; /* lines suppressed since */
+};
+bool log_limit_pass(struct log_limit *l, uint64_t *held_back_r);
+
+#define log_warnx_limited(fmt, ...)                                      \
+	do {                                                             \
+		static struct log_limit limit_;                          \
+		uint64_t held_;                                          \
+		if (log_limit_pass(&limit_, &held_))                     \
+			log_warnx(fmt " suppressed=%llu", ##__VA_ARGS__, \
+				(unsigned long long)held_);              \
+	} while (0)
+
+/* Logs at error and exits: 1 with fatal, 2 (do not respawn) with fatal_stay. */
+void fatal(const char *fmt, ...) PRINTF_LIKE(1, 2) NORETURN;
+void fatal_stay(const char *fmt, ...) PRINTF_LIKE(1, 2) NORETURN;
+
+#endif

@@ -1,0 +1,148 @@
+/*
+ * dsl_run.h - the strategy language as the layers above use it: check a
+ * program, compile it once, run it many times.
+ *
+ * A compiled program is one heap block, immutable, counted by reference and
+ * owned by whoever holds a reference; it keeps copies of all text it needs.
+ * A run allocates only from the arena it is given (string results, callback
+ * lists) and from the caller's trace buffer.  No I/O anywhere in dsl/.
+ */
+#ifndef DSL_DSL_RUN_H
+#define DSL_DSL_RUN_H
+
+#include "base/arena.h"
+#include "dsl/dsl_error.h"
+#include "json/json_val.h"
+
+struct dsl_limits {
+	int max_nodes;           /* DSL_MAX_NODES */
+	int max_depth;           /* DSL_MAX_DEPTH */
+	int timeout_ms;          /* DSL_EXECUTION_TIMEOUT_MS, 0: none */
+	size_t max_string_bytes; /* DSL_MAX_STRING_BYTES */
+};
+
+extern const struct dsl_limits dsl_limits_default;
+
+/*
+ * dsl.md section 6.  On success *norm_r is the AST with all ids filled in
+ * (parts without change may be shared with `ast`).
+ */
+int dsl_check(struct arena *a, const struct jv *ast,
+	const struct dsl_limits *lim, struct jv *norm_r,
+	struct dsl_error *err_r) MUST_CHECK;
+
+/* Canonical text and hash of section 20. */
+void dsl_canon(struct buf *out, const struct jv *ast);
+void dsl_hash(const struct jv *ast, char hex[65]);
+
+enum dsl_field {
+	DSL_F_GAME,          /* externalGameId */
+	DSL_F_TASK,          /* externalTaskId */
+	DSL_F_USER,          /* externalUserId */
+	DSL_F_USER_COUNT,    /* user.measurements_count */
+	DSL_F_USER_RECENT,   /* user.recent_measurements_count */
+	DSL_F_TASK_COUNT,    /* task.measurements_count */
+	DSL_F_USER_AVG,      /* user.avg_time */
+	DSL_F_ALL_AVG,       /* all.avg_time */
+	DSL_F_LAST_DIFF,     /* user.last_window_diff */
+	DSL_F_NEW_LAST_DIFF, /* user.new_last_window_diff */
+	DSL_F_PARENT_POINTS,
+	DSL_F_PARENT_CASE,
+	DSL_F_DATA, /* data.KEY */
+	DSL_F_CNT
+};
+
+struct dsl_field_ref {
+	enum dsl_field field;
+	struct str path; /* whole path */
+	struct str key;  /* of data.KEY */
+};
+
+struct dsl_program;
+
+/* From a checked, normalised AST. Never fails for one. */
+struct dsl_program *dsl_compile(const struct jv *norm);
+struct dsl_program *dsl_program_ref(struct dsl_program *p);
+void dsl_program_unref(struct dsl_program **p);
+
+/* Distinct fields mentioned anywhere; the index is the field's slot. */
+const struct dsl_field_ref *dsl_program_fields(
+	const struct dsl_program *p, unsigned *cnt_r);
+/* Bit 1 << enum dsl_field for each field mentioned. */
+uint32_t dsl_program_needs(const struct dsl_program *p);
+bool dsl_program_has_pre(const struct dsl_program *p);
+bool dsl_program_has_post(const struct dsl_program *p);
+
+enum dsl_mode { DSL_MODE_FULL, DSL_MODE_PRE, DSL_MODE_POST };
+
+/* `branch` of a trace entry (section 11). */
+enum dsl_branch {
+	DSL_BR_NONE,
+	DSL_BR_MATCH,
+	DSL_BR_SKIP,
+	DSL_BR_ELSE,
+	DSL_BR_ELSEIF,        /* with index */
+	DSL_BR_SHORT_CIRCUIT, /* with index */
+	DSL_BR_VETO,
+	DSL_BR_HALT,
+	DSL_BR_FAILED /* ours: the node that failed, kept on error */
+};
+
+struct dsl_trace_ent {
+	struct str node_id;  /* in the program */
+	const char *type;    /* node type, static */
+	struct jv value;     /* in the run's arena or the caller's data */
+	uint8_t branch;      /* enum dsl_branch */
+	uint16_t branch_idx; /* of elseif and short_circuit */
+};
+
+/*
+ * Caller's storage.  Entries past head_cap go round in the tail ring, so the
+ * first head_cap and the last tail_cap of `total` survive.
+ */
+struct dsl_trace {
+	struct dsl_trace_ent *ents; /* head_cap + tail_cap */
+	uint32_t head_cap;
+	uint32_t tail_cap;
+	uint32_t total; /* entries produced */
+};
+
+void dsl_trace_reset(struct dsl_trace *t);
+/* Kept entries in order, i from 0; NULL past the end. */
+const struct dsl_trace_ent *dsl_trace_at(const struct dsl_trace *t, uint32_t i);
+/* Entries kept of `total`. */
+uint32_t dsl_trace_kept(const struct dsl_trace *t);
+/* "match", "elseif:2", ...; NULL for none.  out holds indexed forms. */
+const char *dsl_branch_text(const struct dsl_trace_ent *e, char out[32]);
+
+struct dsl_parent_result {
+	struct jv points;
+	struct jv case_name;
+	struct jv callback_data;
+};
+
+struct dsl_run {
+	/* in */
+	const struct dsl_program *prog;
+	enum dsl_mode mode;
+	const struct dsl_limits *lim;
+	struct arena *arena;           /* results live here; 1 MiB limit */
+	const struct jv *fields;       /* value of each program field slot */
+	const uint8_t *fields_set;     /* 0: unresolved; NULL: all set */
+	const struct jv *initial_data; /* mode pre, may be NULL */
+	const struct dsl_parent_result *parent; /* mode post, may be NULL */
+	struct dsl_trace *trace;                /* may be NULL; appended to */
+	/* out */
+	struct jv points;        /* int 0 when nothing matched */
+	struct jv case_name;     /* string or null */
+	struct jv callback_data; /* object */
+	struct jv working_data;  /* object */
+	bool vetoed;
+	bool matched;
+	int nodes;            /* steps counted */
+	struct dsl_error err; /* when the status is not ok */
+};
+
+enum dsl_status dsl_run(struct dsl_run *r);
+
+#endif

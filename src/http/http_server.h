@@ -1,0 +1,47 @@
+/*
+ * http_server.h - evhttp on an inherited listening socket (STYLE 7,
+ * hardening H5 to H9, H11, H12).
+ *
+ * Life: new (base made after fork) -> serving -> drain (stops accepting,
+ * closes idle connections, finishes what is in hand) -> on_drained.  The
+ * evhttp object is never freed with requests in hand; the process exits.
+ */
+#ifndef HTTP_HTTP_SERVER_H
+#define HTTP_HTTP_SERVER_H
+
+#include "base/base.h"
+#include "http/http_route.h"
+
+struct event_base;
+struct http_req;
+struct http_server;
+
+struct http_server_conf {
+	int listen_fd; /* not owned, nonblocking */
+	const struct http_route *routes;
+	size_t routes_cnt;
+	size_t max_body_bytes; /* ordinary routes */
+	size_t max_strategy_bytes;
+	size_t max_header_bytes;
+	unsigned max_connections;
+	unsigned idle_timeout_s; /* keep-alive idle and slow reads */
+	/* Runs for each routed request, instead of route->handler: reads the
+	 * body, authenticates, then calls the handler. */
+	void (*dispatch)(struct http_req *req);
+	/* After each reply: status, bytes sent. Metrics and access line. */
+	void (*on_done)(struct http_req *req, int status, size_t bytes);
+	/* Accept or not: balance over workers. NULL: always. */
+	bool (*may_accept)(void *app, unsigned my_connections);
+	void *app;
+};
+
+struct http_server *http_server_new(
+	struct event_base *base, const struct http_server_conf *conf);
+/* Stops accepting; on_drained runs (maybe before return) when nothing is in
+ * hand. */
+void http_server_drain(
+	struct http_server *s, void (*on_drained)(void *arg), void *arg);
+unsigned http_server_connections(const struct http_server *s);
+unsigned http_server_in_hand(const struct http_server *s);
+
+#endif

@@ -1,0 +1,34 @@
+/*
+ * trace_send.h - worker side of the evidence path: records gathered during a
+ * turn of the loop, one SOCK_SEQPACKET message, never blocking; behind a full
+ * socket a bounded ring; behind that, drop and count by class and reason.
+ * Samples are dropped before errors.
+ */
+#ifndef IPC_TRACE_SEND_H
+#define IPC_TRACE_SEND_H
+
+#include "base/base.h"
+#include "ipc/run_rec.h"
+
+struct event_base;
+struct trace_send;
+
+struct trace_send_conf {
+	int fd; /* worker's end of the pair, nonblocking */
+	unsigned slot;
+	uint64_t rows_max; /* rows not yet taken by the logger */
+	size_t ring_bytes;
+};
+
+struct trace_send *trace_send_new(
+	struct event_base *base, const struct trace_send_conf *conf);
+/* Copies the record; counts it as produced or as dropped. */
+void trace_send_run(struct trace_send *t, enum evidence_class cls,
+	const struct run_rec *rec);
+/* Rows accepted but not yet written to the socket. */
+uint64_t trace_send_pending(const struct trace_send *t);
+/* Tries to write everything now; used at the end of a drain. */
+void trace_send_flush(struct trace_send *t);
+void trace_send_free(struct trace_send **t);
+
+#endif

@@ -1,0 +1,184 @@
+/* Unit tests of src/base: tables of cases, one test per module. */
+#include <criterion/criterion.h>
+#include <math.h>
+#include <stdlib.h>
+
+#include "base/arena.h"
+#include "base/clock.h"
+#include "base/num.h"
+#include "base/ring.h"
+#include "base/sha256.h"
+#include "base/uuid.h"
+
+Test(num, prints_doubles_as_the_language_does)
+{
+	static const struct {
+		double v;
+		const char *text;
+	} cases[] = {{5, "5.0"}, {0.0001, "0.0001"},
+		{1e15, "1000000000000000.0"}, {1e16, "1e+16"}, {1e-5, "1e-05"},
+		{1.5e-7, "1.5e-07"}, {-0.0, "-0.0"},
+		{0.1 + 0.2, "0.30000000000000004"}, {123.456, "123.456"},
+		{1e300, "1e+300"}, {100, "100.0"}, {5e-324, "5e-324"},
+		{1.7976931348623157e308, "1.7976931348623157e+308"}};
+
+	for (size_t i = 0; i < NELEM(cases); i++) {
+		char out[NUM_DOUBLE_MAX];
+		size_t n = num_print_double(cases[i].v, out);
+
+		cr_expect_str_eq(out, cases[i].text);
+		cr_expect_eq(n, strlen(out));
+		cr_expect_eq(strtod(out, NULL), cases[i].v);
+	}
+}
+
+Test(num, parses_strictly)
+{
+	static const struct {
+		const char *text;
+		int ok;
+		int64_t v;
+	} cases[] = {{"0", 1, 0}, {"-1", 1, -1}, {"+7", 1, 7},
+		{"9223372036854775807", 1, INT64_MAX},
+		{"-9223372036854775808", 1, INT64_MIN},
+		{"9223372036854775808", 0, 0}, {"", 0, 0}, {"-", 0, 0},
+		{" 1", 0, 0}, {"1 ", 0, 0}, {"1x", 0, 0}, {"0x1", 0, 0}};
+
+	for (size_t i = 0; i < NELEM(cases); i++) {
+		int64_t v = 0;
+		int rc = num_parse_i64(str_from(cases[i].text), &v);
+
+		cr_expect_eq(rc == 0, cases[i].ok, "%s", cases[i].text);
+		cr_expect_eq(v, cases[i].v, "%s", cases[i].text);
+	}
+}
+
+Test(uuid, accepts_the_documented_spellings_only)
+{
+	static const char want[] = "8c53b140-0000-4abc-8def-0123456789ab";
+	static const struct {
+		const char *text;
+		int ok;
+	} cases[] = {{"8c53b140-0000-4abc-8def-0123456789ab", 1},
+		{"8C53B14000004ABC8DEF0123456789AB", 1},
+		{"{8c53b140-0000-4abc-8def-0123456789ab}", 1},
+		{"urn:uuid:8c53b140-0000-4abc-8def-0123456789ab", 1},
+		{"8c53b140-0000-4abc-8def-0123456789a", 0},
+		{"8c53b140-0000-4abc-8def-0123456789ag", 0},
+		{"8c53b140+0000-4abc-8def-0123456789ab", 0}, {"", 0}};
+
+	for (size_t i = 0; i < NELEM(cases); i++) {
+		struct uuid u;
+		char out[UUID_TEXT_LEN + 1];
+
+		if (uuid_parse(str_from(cases[i].text), &u) < 0) {
+			cr_expect_eq(cases[i].ok, 0, "%s", cases[i].text);
+			continue;
+		}
+		uuid_print(&u, out);
+		cr_expect_eq(cases[i].ok, 1, "%s", cases[i].text);
+		cr_expect_str_eq(out, want);
+	}
+}
+
+Test(uuid, version_7_ascends)
+{
+	struct uuid a, b;
+
+	uuid_make_v7(&a);
+	for (int i = 0; i < 20000; i++) {
+		uuid_make_v7(&b);
+		cr_assert(memcmp(a.b, b.b, 16) < 0);
+		cr_assert_eq(b.b[6] >> 4, 7);
+		cr_assert_eq(b.b[8] >> 6, 2);
+		a = b;
+	}
+}
+
+Test(ring, keeps_order_and_refuses_what_does_not_fit)
+{
+	struct ring r;
+	uint32_t in = 0, out = 0;
+	unsigned seed = 1;
+
+	ring_init(&r, 512);
+	for (int i = 0; i < 20000; i++) {
+		char rec[100] = {0};
+		struct str s;
+
+		seed = seed * 1103515245 + 12345;
+		if ((seed >> 16) % 3) {
+			size_t len = 4 + (seed >> 18) % 90;
+
+			memcpy(rec, &in, 4);
+			if (ring_push(&r, rec, len) == 0)
+				in++;
+			else
+				cr_assert_gt(r.rows_cnt, 0);
+		} else if (ring_peek(&r, &s) == 0) {
+			uint32_t v;
+
+			memcpy(&v, s.p, 4);
+			cr_assert_eq(v, out);
+			out++;
+			ring_pop(&r);
+		}
+		cr_assert_eq(r.rows_cnt, in - out);
+		cr_assert_leq(r.used, r.cap);
+	}
+	cr_assert_eq(ring_push(&r, "", 513), -1);
+	ring_fini(&r);
+}
+
+Test(arena, honours_its_limit_and_alignment)
+{
+	struct arena a;
+	struct str s;
+
+	arena_init(&a, 10000);
+	for (int i = 1; i < 20; i++) {
+		void *p = arena_alloc(&a, (size_t)i);
+
+		cr_assert_not_null(p);
+		cr_assert_eq((uintptr_t)p % 16, 0);
+	}
+	cr_assert_null(arena_alloc(&a, 20000));
+	cr_assert_null(arena_calloc(&a, SIZE_MAX / 2, 4));
+	arena_reset(&a);
+	s = arena_printf(&a, "%s-%d", "x", 7);
+	cr_assert_str_eq(s.p, "x-7");
+	cr_assert_not_null(arena_alloc(&a, 9000));
+	cr_assert_null(arena_alloc(&a, 2000));
+	arena_fini(&a);
+}
+
+Test(str, tells_utf8_from_other_bytes)
+{
+	cr_expect(str_is_utf8(STR("a\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80")));
+	cr_expect_not(str_is_utf8(STR("\xc0\x80")));
+	cr_expect_not(str_is_utf8(STR("\xed\xa0\x80")));
+	cr_expect_not(str_is_utf8(STR("\xf4\x90\x80\x80")));
+	cr_expect_not(str_is_utf8(STR("\xe2\x82")));
+	cr_expect_eq(str_utf8_cnt(STR("\xc3\xa9x")), 2);
+}
+
+Test(clock, prints_the_spellings_of_the_api)
+{
+	char out[CLOCK_TEXT_MAX];
+
+	clock_print(1763858520929601, CLOCK_TS_Z, out);
+	cr_expect_str_eq(out, "2025-11-23T00:42:00.929601Z");
+	clock_print(1763858520000000, CLOCK_TS_Z, out);
+	cr_expect_str_eq(out, "2025-11-23T00:42:00Z");
+	clock_print(1763858520640637, CLOCK_TS_SP, out);
+	cr_expect_str_eq(out, "2025-11-23 00:42:00.640637+00:00");
+}
+
+Test(sha256, known_answer)
+{
+	char hex[SHA256_HEX_LEN + 1];
+
+	sha256_hex(STR("abc"), hex);
+	cr_expect_str_eq(hex, "ba7816bf8f01cfea414140de5dae2223"
+			      "b00361a396177a9cb410ff61f20015ad");
+}
