@@ -31,7 +31,7 @@ int dsl_check(struct arena *a, const struct jv *ast,
 	const struct dsl_limits *lim, struct jv *norm_r,
 	struct dsl_error *err_r) MUST_CHECK;
 
-/* Canonical text and hash of section 20. */
+/* Canonical text and hash of section 20; null counts as {}. */
 void dsl_canon(struct buf *out, const struct jv *ast);
 void dsl_hash(const struct jv *ast, char hex[65]);
 
@@ -70,6 +70,10 @@ const struct dsl_field_ref *dsl_program_fields(
 	const struct dsl_program *p, unsigned *cnt_r);
 /* Bit 1 << enum dsl_field for each field mentioned. */
 uint32_t dsl_program_needs(const struct dsl_program *p);
+/* Static count of section 8: what max_nodes is compared with. */
+int dsl_program_nodes(const struct dsl_program *p);
+/* parent_variables, an object or null; lives as long as the program. */
+const struct jv *dsl_program_parent_vars(const struct dsl_program *p);
 bool dsl_program_has_pre(const struct dsl_program *p);
 bool dsl_program_has_post(const struct dsl_program *p);
 
@@ -88,23 +92,25 @@ enum dsl_branch {
 	DSL_BR_FAILED /* ours: the node that failed, kept on error */
 };
 
+/* 32 bytes, written by the evaluator; read names through the accessors. */
 struct dsl_trace_ent {
-	struct str node_id;  /* in the program */
-	const char *type;    /* node type, static */
 	struct jv value;     /* in the run's arena or the caller's data */
-	uint8_t branch;      /* enum dsl_branch */
+	uint32_t node;       /* number in the program */
 	uint16_t branch_idx; /* of elseif and short_circuit */
+	uint8_t branch;      /* enum dsl_branch */
 };
 
 /*
  * Caller's storage.  Entries past head_cap go round in the tail ring, so the
- * first head_cap and the last tail_cap of `total` survive.
+ * first head_cap and the last tail_cap of `total` survive.  With both 0 the
+ * entries are only counted.  The program must outlive the trace.
  */
 struct dsl_trace {
 	struct dsl_trace_ent *ents; /* head_cap + tail_cap */
 	uint32_t head_cap;
 	uint32_t tail_cap;
-	uint32_t total; /* entries produced */
+	uint32_t total;                 /* entries produced */
+	const struct dsl_program *prog; /* set by dsl_run */
 };
 
 void dsl_trace_reset(struct dsl_trace *t);
@@ -112,7 +118,13 @@ void dsl_trace_reset(struct dsl_trace *t);
 const struct dsl_trace_ent *dsl_trace_at(const struct dsl_trace *t, uint32_t i);
 /* Entries kept of `total`. */
 uint32_t dsl_trace_kept(const struct dsl_trace *t);
-/* "match", "elseif:2", ...; NULL for none.  out holds indexed forms. */
+/* In the program. */
+struct str dsl_ent_node_id(
+	const struct dsl_trace *t, const struct dsl_trace_ent *e);
+/* Node type, static. */
+const char *dsl_ent_type(
+	const struct dsl_trace *t, const struct dsl_trace_ent *e);
+/* "match", "elseif:2", "failed", ...; NULL for none.  out: indexed forms. */
 const char *dsl_branch_text(const struct dsl_trace_ent *e, char out[32]);
 
 struct dsl_parent_result {
@@ -132,17 +144,26 @@ struct dsl_run {
 	const struct jv *initial_data; /* mode pre, may be NULL */
 	const struct dsl_parent_result *parent; /* mode post, may be NULL */
 	struct dsl_trace *trace;                /* may be NULL; appended to */
-	/* out */
+	/* out; on failure only nodes, err and the trace mean anything */
 	struct jv points;        /* int 0 when nothing matched */
 	struct jv case_name;     /* string or null */
 	struct jv callback_data; /* object */
 	struct jv working_data;  /* object */
 	bool vetoed;
 	bool matched;
-	int nodes;            /* steps counted */
+	int nodes;            /* steps counted, the failing one included */
 	struct dsl_error err; /* when the status is not ok */
 };
 
+/*
+ * The failed node is the last trace entry, branch DSL_BR_FAILED, its value the
+ * operands (an array) or the offending value; null for a limit.  In lim only
+ * timeout_ms 0 means no limit.  dsl.md 13: the clock is looked at every 64
+ * steps, so a run of fewer never times out.
+ */
 enum dsl_status dsl_run(struct dsl_run *r);
+
+/* "user.avg_time" or, for DSL_F_DATA, "data."; static. */
+const char *dsl_field_name(enum dsl_field f);
 
 #endif

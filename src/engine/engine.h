@@ -1,0 +1,90 @@
+/*
+ * engine.h - built-in strategies, and the values that any strategy may read
+ * of one event (dsl.md 9, 17, 18).
+ *
+ * The caller fetches the analytics named by engine_needs or
+ * dsl_program_needs and hands them over; nothing here waits or allocates
+ * except from the arena of the caller.
+ */
+#ifndef ENGINE_ENGINE_H
+#define ENGINE_ENGINE_H
+
+#include "base/arena.h"
+#include "dsl/dsl_run.h"
+
+struct engine_ids {
+	struct str game; /* externalGameId */
+	struct str task; /* externalTaskId */
+	struct str user; /* externalUserId */
+};
+
+/* What the database knows, before the award being scored. */
+struct engine_analytics {
+	int64_t task_count;  /* awards on the task */
+	int64_t user_count;  /* the user's awards on the task */
+	int64_t user_recent; /* the same within the last 300 s */
+	/* seconds: float, or the int -1 or 0 of dsl.md 17 without rows */
+	struct jv user_avg;
+	struct jv all_avg;
+	struct jv last_diff;
+	struct jv new_last_diff;
+};
+
+/* An analytics table as for a user and a task without any award. */
+void engine_analytics_init(struct engine_analytics *an);
+
+/* One event as a strategy sees it. */
+struct engine_event {
+	struct engine_ids ids;
+	const struct jv *data; /* object; NULL or null: {} */
+	const struct engine_analytics *an;
+};
+
+/* Value of a field that is not parent.*; null for those. */
+struct jv engine_field_value(enum dsl_field f,
+	const struct engine_analytics *an, const struct engine_ids *ids,
+	const struct jv *data, struct str key);
+/*
+ * Fills out[i] for every field slot of prog.  parent may be NULL; then
+ * set[i] of parent.* is 0.  set may be NULL.
+ */
+void engine_fill_fields(const struct dsl_program *prog,
+	const struct engine_event *ev, const struct dsl_parent_result *parent,
+	struct jv *out, uint8_t *set);
+
+struct engine_builtin; /* static, one per id */
+
+/* NULL when there is no such built-in; ids are case-sensitive. */
+const struct engine_builtin *engine_find(struct str id);
+/* In the order of the API's list (by id); NULL past the end. */
+const struct engine_builtin *engine_at(unsigned i);
+
+struct engine_info {
+	const char *id;
+	const char *name;
+	const char *description;
+	const char *version;
+	const char *hash_version; /* 64 hex digits, stable per version */
+	const char *variables;    /* JSON object: name -> default */
+	bool can_score;           /* false: listed only */
+};
+
+const struct engine_info *engine_info(const struct engine_builtin *b);
+/* Bit 1 << enum dsl_field for each analytics value that it reads. */
+uint32_t engine_needs(const struct engine_builtin *b);
+
+struct engine_result {
+	struct jv points;
+	struct str case_name; /* static or in the arena */
+};
+
+/*
+ * Runs a built-in.  vars overrides variables for this call (an object of
+ * variable_* members; NULL or null: defaults, unknown names are ignored).
+ * On failure err_r is typed and the result is undefined.
+ */
+enum dsl_status engine_score(const struct engine_builtin *b,
+	const struct engine_event *ev, const struct jv *vars,
+	struct engine_result *res_r, struct dsl_error *err_r) MUST_CHECK;
+
+#endif
