@@ -8,20 +8,11 @@
 #ifndef IPC_RUN_REC_H
 #define IPC_RUN_REC_H
 
+#include "base/arena.h"
 #include "base/str.h"
 #include "base/uuid.h"
+#include "ipc/evidence.h"
 #include "json/json_val.h"
-
-enum evidence_class {
-	EV_AUDIT,
-	EV_ERROR,
-	EV_SAMPLE,
-	EV_REQUEST,
-	EV_SENTRY,
-	EV_CLASS_CNT
-};
-
-const char *evidence_class_name(enum evidence_class c);
 
 /* One trace entry; strings and values are copied into the record. */
 struct run_ent {
@@ -65,6 +56,20 @@ struct run_rec {
 	uint32_t ents_cut;        /* entries dropped from the middle */
 	struct str error_message; /* p NULL: none */
 	struct str error_node;    /* p NULL: none */
+	/* decoded only */
+	uint32_t clipped; /* values cut to fit the row */
+	bool data_cut;    /* data_json was too large to keep */
 };
+
+/*
+ * Appends the record, at most EV_ROW_MAX bytes: a text value of the trace is
+ * clipped to 1024 bytes (dsl.md 21); a row that is still too large loses, in
+ * this order, longer trace values, the event data, then the middle of its
+ * trace.  What was cut is counted in the record.
+ */
+void run_rec_encode(struct buf *out, const struct run_rec *rec);
+/* Strings point into `in`; the rest lives in the arena.  -1: unreadable. */
+int run_rec_decode(
+	struct arena *a, struct str in, struct run_rec *rec_r) MUST_CHECK;
 
 #endif

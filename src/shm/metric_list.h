@@ -13,6 +13,34 @@ METRIC(M_EV_PRODUCED_ERROR, C, "gamed_evidence_produced_total",
 	"class=\"error\"", "")
 METRIC(M_EV_PRODUCED_SAMPLE, C, "gamed_evidence_produced_total",
 	"class=\"sample\"", "")
+METRIC(M_EV_PRODUCED_REQUEST, C, "gamed_evidence_produced_total",
+	"class=\"request\"", "")
+METRIC(M_EV_PRODUCED_SENTRY, C, "gamed_evidence_produced_total",
+	"class=\"sentry\"", "")
+METRIC(M_EV_STORED_AUDIT, C, "gamed_evidence_stored_total",
+	"class=\"audit\"", "Evidence rows committed to Postgres")
+METRIC(M_EV_STORED_ERROR, C, "gamed_evidence_stored_total",
+	"class=\"error\"", "")
+METRIC(M_EV_STORED_SAMPLE, C, "gamed_evidence_stored_total",
+	"class=\"sample\"", "")
+METRIC(M_EV_STORED_REQUEST, C, "gamed_evidence_stored_total",
+	"class=\"request\"", "")
+METRIC(M_EV_STORED_SENTRY, C, "gamed_evidence_stored_total",
+	"class=\"sentry\"", "")
+METRIC(M_EV_LOGGER_ROWS, G, "gamed_evidence_logger_rows", "",
+	"Evidence rows in the logger's memory")
+METRIC(M_EV_LOGGER_BYTES, G, "gamed_evidence_logger_bytes", "",
+	"Bytes of the evidence rows in the logger's memory")
+METRIC(M_EV_LAG_MS, M, "gamed_evidence_lag_milliseconds", "",
+	"Age of the oldest evidence row in the logger's memory")
+METRIC(M_EV_BATCHES, C, "gamed_evidence_batches_total", "result=\"stored\"",
+	"COPY statements of the logger by result")
+METRIC(M_EV_BATCHES_REFUSED, C, "gamed_evidence_batches_total",
+	"result=\"refused\"", "")
+METRIC(M_EV_BATCHES_LOST, C, "gamed_evidence_batches_total",
+	"result=\"lost\"", "")
+METRIC(M_EV_BAD_FRAMES, C, "gamed_evidence_bad_frames_total", "",
+	"Messages to the logger that could not be read")
 METRIC(M_AWARDS, C, "gamed_awards_total", "result=\"awarded\"",
 	"Award requests by result")
 METRIC(M_AWARD_REPLAYS, C, "gamed_awards_total", "result=\"replayed\"", "")

@@ -63,6 +63,28 @@ void metric_dsl_dropped(struct str realm, unsigned type);
 /* cls and reason index the tables in evidence.h of ipc. */
 void metric_evidence_dropped(unsigned cls, unsigned reason, uint64_t n);
 
+/*
+ * Evidence on its way (ipc/evidence.h has the classes and reasons).  For
+ * each class c of a worker's slot w
+ *	produced[w] = dropped[w] + rows in the worker's hands + sent[w]
+ *	sent[w]     = rows in the socket + taken[w]
+ * and, all slots together, taken = stored + rows in the logger's hands +
+ * dropped by the logger.  A process that died holds no rows, so that its
+ * successor finds what was lost as the difference.
+ */
+#define SHM_EV_CLASSES 5
+#define SHM_EV_REASONS 9
+
+/* Own slot. Added before the message is sent, taken back when it was not. */
+void shm_ev_sent_add(unsigned cls, int64_t n);
+uint64_t shm_ev_sent(unsigned slot, unsigned cls);
+/* Logger: rows of that slot it has read, or found missing. */
+void shm_ev_taken_set(unsigned slot, unsigned cls, uint64_t n);
+uint64_t shm_ev_taken(unsigned slot, unsigned cls);
+/* A plain counter and the evidence drops (all reasons) of one slot. */
+uint64_t metric_slot(unsigned slot, enum metric_id m);
+uint64_t metric_evidence_dropped_slot(unsigned slot, unsigned cls);
+
 /* Cache generations: whoever changes an object bumps, every cache compares. */
 uint32_t shm_generation(struct str key);
 void shm_generation_bump(struct str key);
