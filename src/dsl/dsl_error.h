@@ -4,6 +4,7 @@
 #ifndef DSL_DSL_ERROR_H
 #define DSL_DSL_ERROR_H
 
+#include "base/arena.h"
 #include "base/str.h"
 #include "json/json_val.h"
 
@@ -23,6 +24,7 @@ enum dsl_status {
 };
 
 #define DSL_ERROR_PARAMS_MAX 4
+#define DSL_ERROR_INFO_MAX   2
 
 struct dsl_error {
 	enum dsl_class cls;
@@ -43,5 +45,11 @@ const char *dsl_class_name(enum dsl_class c);
 const char *dsl_status_name(enum dsl_status s);
 /* What the execution log stores as errorCode (dsl.md 16); never NULL. */
 const char *dsl_error_log_code(const struct dsl_error *e);
+enum dsl_status dsl_error_status(const struct dsl_error *e);
+
+/* Appends; silently ignored when full or when the arena is spent. */
+void dsl_error_param(struct dsl_error *e, const char *name, struct jv val);
+void dsl_error_info(
+	struct dsl_error *e, struct arena *a, const char *name, struct jv val);
 
 #endif

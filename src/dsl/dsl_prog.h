@@ -1,0 +1,83 @@
+/*
+ * dsl_prog.h - a compiled program, inside dsl/ only.
+ *
+ * The code is one flat array in the order in which things finish: operands
+ * before their operator, conditions before their rule, values before their
+ * statement, as the trace wants it.  Nodes are numbered in the order in which
+ * they are entered (stepped), so the nodes entered since the previous
+ * instruction are a range, and an instruction carries that range: counting is
+ * one addition, and limits are looked at node by node only when the counter
+ * passes a mark (dsl_eval.c).
+ */
+#ifndef DSL_DSL_PROG_H
+#define DSL_DSL_PROG_H
+
+#include "dsl/dsl_node.h"
+
+enum dsl_op {
+	DSL_OP_LITERAL,      /* push constant a */
+	DSL_OP_FIELD,        /* push field a */
+	DSL_OP_COND_LITERAL, /* truth of constant a */
+	DSL_OP_COND_FIELD,   /* truth of field a */
+	DSL_OP_COMPARE,      /* sub: dsl_cmp_op; pops two, sets truth */
+	DSL_OP_ARITH,        /* sub: dsl_arith_op; pops two, pushes one */
+	DSL_OP_INT,          /* pops one, pushes one */
+	DSL_OP_CLAMP,        /* pops three, pushes one */
+	DSL_OP_NOT,
+	DSL_OP_AND_ARG,  /* argument b false: false, go to a */
+	DSL_OP_AND_LAST, /* argument b false: false, else true */
+	DSL_OP_OR_ARG,   /* argument b true: true, go to a */
+	DSL_OP_OR_LAST,  /* argument b true: true, else false */
+	DSL_OP_WHEN,     /* true: match, else go to a */
+	DSL_OP_ELSEIF,   /* true: branch b taken, else go to a */
+	DSL_OP_ELSE,
+	DSL_OP_SKIP,
+	DSL_OP_JUMP,          /* go to a */
+	DSL_OP_ASSIGN_POINTS, /* case name: constant a */
+	DSL_OP_SET_CALLBACK,  /* key a of callback_keys */
+	DSL_OP_SET_DATA,      /* key a of data_keys */
+	DSL_OP_SET_POINTS,    /* pops the points */
+	DSL_OP_SET_CASE_NAME, /* pops the name */
+	DSL_OP_VETO,          /* case name: constant a */
+	DSL_OP_RETURN,
+	DSL_OP_END
+};
+
+struct dsl_ins {
+	uint8_t op;      /* enum dsl_op */
+	uint8_t sub;     /* operator */
+	uint16_t enters; /* nodes entered since the previous instruction */
+	uint32_t first;  /* number of the first of them */
+	uint32_t node;   /* the node that finishes here */
+	uint32_t a;
+	uint32_t b;
+};
+
+struct dsl_node {
+	struct str id;
+	uint8_t kind;   /* enum dsl_kind */
+	uint16_t depth; /* 0: not checked (program, branch) */
+};
+
+struct dsl_program {
+	unsigned refs;
+	const struct dsl_ins *code;
+	const struct dsl_node *nodes;
+	const struct jv *consts;
+	const struct dsl_field_ref *fields;
+	const struct str *callback_keys;
+	const struct str *data_keys;
+	struct jv parent_vars;
+	uint32_t start[3]; /* first instruction by enum dsl_mode */
+	uint32_t fields_cnt;
+	uint32_t callback_keys_cnt;
+	uint32_t data_keys_cnt;
+	uint32_t needs;     /* 1 << enum dsl_field */
+	int nodes_cnt;      /* static count of dsl.md 8 */
+	int max_depth;      /* of the deepest node */
+	uint32_t stack_cnt; /* operands alive at once, at most */
+	bool has_pre;
+	bool has_post;
+};
+
+#endif
