@@ -1,0 +1,229 @@
+/*
+ * engine.c - the registry of built-in strategies and the field values of one
+ * event.  Runs in workers and in gamectl; does no I/O.
+ */
+#include "engine/engine.h"
+
+#include <stdio.h>
+
+#include "engine/engine_impl.h"
+
+/* Listed by the API; their scoring comes in files of their own. */
+static const struct engine_builtin getis_ord = {
+	.info =
+		{
+			.id = "getis_ord_gi_star",
+			.name = "GeoEquityGamificationModel",
+			.description =
+				"Experimental: spatial equity by a hot-spot "
+				"statistic. It is listed but cannot score.",
+			.version = "0.0.1",
+			.hash_version = "8f0c5f6f2b9b1d3f5c6a0f63f7b0a94d"
+					"5a4a6f0e2c7d41b3a90be8d5716c2f31",
+			.variables = "{\"variable_basic_points\":10,"
+				     "\"variable_bonus_points\":10}",
+		},
+};
+
+static const struct engine_builtin greencrowd = {
+	.info =
+		{
+			.id = "greencrowdStrategy",
+			.name = "greencrowdStrategy",
+			.description =
+				"Awards simulated points in five dimensions.",
+			.version = "1.0.0",
+			.hash_version = "1d7be4a2c95f08633e1f9ab74c20d8e6"
+					"b7f35a914e6c02d88a1f7c3b5e9d4a60",
+			.variables = "{\"variable_basic_points\":10,"
+				     "\"variable_bonus_points\":1,"
+				     "\"variable_lbe_multiplier\":0.5,"
+				     "\"variable_simulation_valid_until\":15}",
+		},
+};
+
+static const struct engine_builtin greengage = {
+	.info =
+		{
+			.id = "greengageStrategy",
+			.name = "GREENGAGEGamificationStrategy",
+			.description =
+				"Awards the minutes spent on a task against "
+				"the means of the game and the user.",
+			.version = "0.0.1",
+			.hash_version = "c3a19e5d7f42b86051d9e8f7a4b36c20"
+					"94e1d5f8b7a2630cfe48d9175b3a6e02",
+			.variables = "{\"variable_default_points\":10,"
+				     "\"variable_minutes_to_check\":1,"
+				     "\"variable_complexity\":{\"None\":0,"
+				     "\"Very_low\":20,"
+				     "\"Low\":40,\"Normal\":60,\"High\":80,"
+				     "\"Very_high\":100},"
+				     "\"variable_dimension_complexity\":{"
+				     "\"development\":0,"
+				     "\"exploitation\":0,\"management\":0}}",
+		},
+};
+
+/* In the order of the API's list. */
+static const struct engine_builtin *const builtins[] = {
+	&engine_constant_effort,
+	&engine_default,
+	&getis_ord,
+	&greencrowd,
+	&greengage,
+	&engine_socio_bee,
+};
+
+const struct engine_builtin *engine_at(unsigned i)
+{
+	return i < NELEM(builtins) ? builtins[i] : NULL;
+}
+
+const struct engine_builtin *engine_find(struct str id)
+{
+	for (unsigned i = 0; i < NELEM(builtins); i++)
+		if (str_is(id, builtins[i]->info.id))
+			return builtins[i];
+	return NULL;
+}
+
+const struct engine_info *engine_info(const struct engine_builtin *b)
+{
+	return &b->info;
+}
+
+uint32_t engine_needs(const struct engine_builtin *b)
+{
+	return b->needs;
+}
+
+static enum dsl_status fail_start(struct dsl_error *err_r, const char *parent)
+{
+	memset(err_r, 0, sizeof(*err_r));
+	err_r->cls = DSL_CLASS_EXECUTION;
+	err_r->kind = "parent_failed";
+	err_r->code = "DSL_PARENT_FAILED";
+	dsl_error_param(err_r, "parent", jv_str(str_from(parent)));
+	return DSL_STATUS_ERROR;
+}
+
+enum dsl_status engine_fail_var(struct dsl_error *err_r, const char *parent,
+	const char *variable, const char *why)
+{
+	fail_start(err_r, parent);
+	dsl_error_param(err_r, "variable", jv_str(str_from(variable)));
+	snprintf(err_r->message, sizeof(err_r->message),
+		"The variable %s of the strategy %s %s", variable, parent, why);
+	return DSL_STATUS_ERROR;
+}
+
+enum dsl_status engine_var(const struct jv *vars, const char *parent,
+	const char *name, int64_t def, struct jv *v_r, struct dsl_error *err_r)
+{
+	*v_r = jv_int(def);
+	for (uint32_t i = 0; vars != NULL && i < vars->n; i++)
+		if (str_is(vars->u.obj[i].key, name))
+			*v_r = vars->u.obj[i].val;
+	if (v_r->type == JV_BOOL)
+		*v_r = jv_int(v_r->u.b);
+	if (v_r->type == JV_INT || v_r->type == JV_FLOAT)
+		return DSL_STATUS_OK;
+	return engine_fail_var(err_r, parent, name, "must be a number");
+}
+
+enum dsl_status engine_score(const struct engine_builtin *b,
+	const struct engine_event *ev, const struct jv *vars,
+	struct engine_result *res_r, struct dsl_error *err_r)
+{
+	if (vars != NULL && vars->type != JV_OBJ)
+		vars = NULL;
+	if (b->score != NULL)
+		return b->score(ev, vars, res_r, err_r);
+	fail_start(err_r, b->info.id);
+	snprintf(err_r->message, sizeof(err_r->message),
+		"The strategy %s cannot score events", b->info.id);
+	return DSL_STATUS_ERROR;
+}
+
+/* ---- fields ----------------------------------------------------------- */
+
+void engine_analytics_init(struct engine_analytics *an)
+{
+	*an = (struct engine_analytics){
+		.user_avg = jv_int(-1),
+		.all_avg = jv_int(-1),
+		.last_diff = jv_int(0),
+		.new_last_diff = jv_int(0),
+	};
+}
+
+static struct jv data_value(const struct jv *data, struct str key)
+{
+	if (data == NULL || data->type != JV_OBJ)
+		return jv_null();
+	for (uint32_t i = 0; i < data->n; i++)
+		if (str_eq(data->u.obj[i].key, key))
+			return data->u.obj[i].val;
+	return jv_null();
+}
+
+struct jv engine_field_value(enum dsl_field f,
+	const struct engine_analytics *an, const struct engine_ids *ids,
+	const struct jv *data, struct str key)
+{
+	switch (f) {
+	case DSL_F_GAME:
+		return jv_str(ids->game);
+	case DSL_F_TASK:
+		return jv_str(ids->task);
+	case DSL_F_USER:
+		return jv_str(ids->user);
+	case DSL_F_USER_COUNT:
+		return jv_int(an->user_count);
+	case DSL_F_USER_RECENT:
+		return jv_int(an->user_recent);
+	case DSL_F_TASK_COUNT:
+		return jv_int(an->task_count);
+	case DSL_F_USER_AVG:
+		return an->user_avg;
+	case DSL_F_ALL_AVG:
+		return an->all_avg;
+	case DSL_F_LAST_DIFF:
+		return an->last_diff;
+	case DSL_F_NEW_LAST_DIFF:
+		return an->new_last_diff;
+	case DSL_F_DATA:
+		return data_value(data, key);
+	case DSL_F_PARENT_POINTS:
+	case DSL_F_PARENT_CASE:
+	case DSL_F_CNT:
+		break;
+	}
+	return jv_null();
+}
+
+void engine_fill_fields(const struct dsl_program *prog,
+	const struct engine_event *ev, const struct dsl_parent_result *parent,
+	struct jv *out, uint8_t *set)
+{
+	unsigned cnt;
+	const struct dsl_field_ref *f = dsl_program_fields(prog, &cnt);
+
+	for (unsigned i = 0; i < cnt; i++) {
+		bool of_parent = f[i].field == DSL_F_PARENT_POINTS ||
+				 f[i].field == DSL_F_PARENT_CASE;
+
+		if (!of_parent)
+			out[i] = engine_field_value(f[i].field, ev->an,
+				&ev->ids, ev->data, f[i].key);
+		else if (parent == NULL)
+			out[i] = jv_null();
+		else
+			out[i] = f[i].field == DSL_F_PARENT_POINTS
+					 ? parent->points
+					 : parent->case_name;
+		if (set != NULL)
+			set[i] = !of_parent || parent != NULL;
+	}
+}

@@ -1,0 +1,36 @@
+/*
+ * engine_impl.h - one built-in strategy, inside engine/ only.  A new one is a
+ * file engine_<name>.c with a struct like this and a row in engine.c.
+ */
+#ifndef ENGINE_ENGINE_IMPL_H
+#define ENGINE_ENGINE_IMPL_H
+
+#include "engine/engine.h"
+
+struct engine_builtin {
+	struct engine_info info;
+	uint32_t needs; /* 1 << enum dsl_field */
+	/* NULL: listed only.  vars may be NULL. */
+	enum dsl_status (*score)(const struct engine_event *ev,
+		const struct jv *vars, struct engine_result *res_r,
+		struct dsl_error *err_r);
+};
+
+#define ENGINE_NEED(f) (UINT32_C(1) << DSL_F_##f)
+
+extern const struct engine_builtin engine_default;
+extern const struct engine_builtin engine_socio_bee;
+extern const struct engine_builtin engine_constant_effort;
+
+/* DSL_PARENT_FAILED at a variable that cannot be used. */
+enum dsl_status engine_fail_var(struct dsl_error *err_r, const char *parent,
+	const char *variable, const char *why);
+/*
+ * Variable `name`: the override if there is one, else def.  Numbers only; a
+ * bool counts as 0 or 1.
+ */
+enum dsl_status engine_var(const struct jv *vars, const char *parent,
+	const char *name, int64_t def, struct jv *v_r,
+	struct dsl_error *err_r) MUST_CHECK;
+
+#endif
