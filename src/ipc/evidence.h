@@ -74,10 +74,13 @@ struct ev_row {
 	struct str body; /* in the message */
 };
 
+/* Begins a row at the end of b; what is added until ev_row_end is its body. */
+size_t ev_row_begin(
+	struct buf *b, enum evidence_type type, enum evidence_class cls);
+void ev_row_end(struct buf *b, size_t begin);
+
 /* Begins a frame in an empty buf; ev_frame_end fills in what is known last. */
 void ev_frame_begin(struct buf *b);
-void ev_frame_add(struct buf *b, enum evidence_type type,
-	enum evidence_class cls, struct str body);
 void ev_frame_end(struct buf *b, const struct ev_head *h);
 
 /* Checks the head; *rest_r is what ev_frame_next eats. */
