@@ -30,14 +30,6 @@ struct compiler {
 
 #define CNT(b, type) ((uint32_t)((b).len / sizeof(type)))
 
-static const struct jv *get(const struct jv *o, const char *key)
-{
-	for (uint32_t i = 0; i < o->n; i++)
-		if (str_is(o->u.obj[i].key, key))
-			return &o->u.obj[i].val;
-	return NULL;
-}
-
 static bool is_filled_array(const struct jv *v)
 {
 	return v != NULL && v->type == JV_ARR && v->n > 0;
@@ -119,8 +111,8 @@ static uint32_t enter_id(
 
 static uint32_t enter(struct compiler *c, const struct jv *n, int depth)
 {
-	return enter_id(
-		c, dsl_kind_of(get(n, "type")), get(n, "id")->u.s, depth);
+	return enter_id(c, dsl_kind_of(jv_member(n, "type")),
+		jv_member(n, "id")->u.s, depth);
 }
 
 static uint32_t emit(struct compiler *c, enum dsl_op op, uint32_t node,
@@ -164,17 +156,17 @@ static void emit_expr(struct compiler *c, const struct jv *n, int depth);
 
 static void emit_pair(struct compiler *c, const struct jv *n, int depth)
 {
-	emit_expr(c, get(n, "left"), depth + 1);
-	emit_expr(c, get(n, "right"), depth + 1);
+	emit_expr(c, jv_member(n, "left"), depth + 1);
+	emit_expr(c, jv_member(n, "right"), depth + 1);
 	c->stack -= 2;
 }
 
 static void emit_func(
 	struct compiler *c, const struct jv *n, uint32_t node, int depth)
 {
-	unsigned fn =
-		dsl_name_index(get(n, "name"), dsl_func_names, DSL_FN_CNT);
-	const struct jv *args = get(n, "args");
+	unsigned fn = dsl_name_index(
+		jv_member(n, "name"), dsl_func_names, DSL_FN_CNT);
+	const struct jv *args = jv_member(n, "args");
 
 	for (uint32_t i = 0; i < args->n; i++)
 		emit_expr(c, &args->u.arr[i], depth + 1);
@@ -184,18 +176,19 @@ static void emit_func(
 
 static void emit_expr(struct compiler *c, const struct jv *n, int depth)
 {
-	enum dsl_kind k = dsl_kind_of(get(n, "type"));
+	enum dsl_kind k = dsl_kind_of(jv_member(n, "type"));
 	uint32_t node = enter(c, n, depth);
 	unsigned op;
 
 	if (k == DSL_N_LITERAL) {
-		emit(c, DSL_OP_LITERAL, node, const_add(c, get(n, "value")), 0);
+		emit(c, DSL_OP_LITERAL, node,
+			const_add(c, jv_member(n, "value")), 0);
 	} else if (k == DSL_N_FIELD) {
-		emit(c, DSL_OP_FIELD, node, field_add(c, get(n, "path")->u.s),
-			0);
+		emit(c, DSL_OP_FIELD, node,
+			field_add(c, jv_member(n, "path")->u.s), 0);
 	} else if (k == DSL_N_ARITH) {
 		op = dsl_name_index(
-			get(n, "op"), dsl_arith_names, DSL_ARITH_CNT);
+			jv_member(n, "op"), dsl_arith_names, DSL_ARITH_CNT);
 		emit_pair(c, n, depth);
 		ins_at(c, emit(c, DSL_OP_ARITH, node, 0, 0))->sub = (uint8_t)op;
 	} else {
@@ -209,7 +202,7 @@ static void emit_cond(struct compiler *c, const struct jv *n, int depth);
 static void emit_logic(struct compiler *c, const struct jv *n, uint32_t node,
 	bool is_and, int depth)
 {
-	const struct jv *args = get(n, "args");
+	const struct jv *args = jv_member(n, "args");
 	uint32_t first = CNT(c->code, struct dsl_ins);
 
 	for (uint32_t i = 0; i < args->n; i++) {
@@ -230,23 +223,24 @@ static void emit_logic(struct compiler *c, const struct jv *n, uint32_t node,
 
 static void emit_cond(struct compiler *c, const struct jv *n, int depth)
 {
-	enum dsl_kind k = dsl_kind_of(get(n, "type"));
+	enum dsl_kind k = dsl_kind_of(jv_member(n, "type"));
 	uint32_t node = enter(c, n, depth);
 	unsigned op;
 
 	if (k == DSL_N_LITERAL) {
 		node = enter(c, n, depth); /* once more, as an expression */
 		emit(c, DSL_OP_COND_LITERAL, node,
-			const_add(c, get(n, "value")), 0);
+			const_add(c, jv_member(n, "value")), 0);
 	} else if (k == DSL_N_FIELD) {
 		node = enter(c, n, depth);
 		emit(c, DSL_OP_COND_FIELD, node,
-			field_add(c, get(n, "path")->u.s), 0);
+			field_add(c, jv_member(n, "path")->u.s), 0);
 	} else if (k == DSL_N_NOT) {
-		emit_cond(c, get(n, "arg"), depth + 1);
+		emit_cond(c, jv_member(n, "arg"), depth + 1);
 		emit(c, DSL_OP_NOT, node, 0, 0);
 	} else if (k == DSL_N_COMPARE) {
-		op = dsl_name_index(get(n, "op"), dsl_cmp_names, DSL_CMP_CNT);
+		op = dsl_name_index(
+			jv_member(n, "op"), dsl_cmp_names, DSL_CMP_CNT);
 		emit_pair(c, n, depth);
 		ins_at(c, emit(c, DSL_OP_COMPARE, node, 0, 0))->sub =
 			(uint8_t)op;
@@ -268,20 +262,20 @@ static void emit_stmt(struct compiler *c, const struct jv *n, int depth)
 		[DSL_N_SET_POINTS] = DSL_OP_SET_POINTS,
 		[DSL_N_SET_CASE_NAME] = DSL_OP_SET_CASE_NAME,
 	};
-	enum dsl_kind k = dsl_kind_of(get(n, "type"));
+	enum dsl_kind k = dsl_kind_of(jv_member(n, "type"));
 	uint32_t node = enter(c, n, depth), a = 0;
-	const struct jv *value = get(n, "value");
+	const struct jv *value = jv_member(n, "value");
 
 	if (value != NULL) {
 		emit_expr(c, value, depth + 1);
 		c->stack--;
 	}
 	if (k == DSL_N_ASSIGN_POINTS || k == DSL_N_VETO)
-		a = const_add(c, get(n, "case_name"));
+		a = const_add(c, jv_member(n, "case_name"));
 	else if (k == DSL_N_SET_CALLBACK_DATA)
-		a = key_add(c, &c->callback_keys, get(n, "key")->u.s);
+		a = key_add(c, &c->callback_keys, jv_member(n, "key")->u.s);
 	else if (k == DSL_N_SET_DATA)
-		a = key_add(c, &c->data_keys, get(n, "key")->u.s);
+		a = key_add(c, &c->data_keys, jv_member(n, "key")->u.s);
 	emit(c, (enum dsl_op)ops[k], node, a, 0);
 }
 
@@ -298,7 +292,7 @@ static uint32_t emit_body(struct compiler *c, const struct jv *body)
 static void emit_branch(struct compiler *c, const struct jv *n,
 	struct str rule_id, uint32_t rule, uint32_t index, struct buf *jumps)
 {
-	const struct jv *own = get(n, "id");
+	const struct jv *own = jv_member(n, "id");
 	struct buf slug;
 	uint32_t test, jump;
 
@@ -309,28 +303,29 @@ static void emit_branch(struct compiler *c, const struct jv *n,
 		buf_printf(&slug, "%.*s.else_if.%u", STR_ARG(rule_id), index);
 	enter_id(c, DSL_N_ELSE_IF, buf_str(&slug), 0);
 	buf_fini(&slug);
-	emit_cond(c, get(n, "when"), RULE_DEPTH + 1);
+	emit_cond(c, jv_member(n, "when"), RULE_DEPTH + 1);
 	test = emit(c, DSL_OP_ELSEIF, rule, 0, index);
-	jump = emit_body(c, get(n, "then"));
+	jump = emit_body(c, jv_member(n, "then"));
 	buf_add(jumps, &jump, sizeof(jump));
 	patch(c, test);
 }
 
 static void emit_rule(struct compiler *c, const struct jv *n)
 {
-	const struct jv *branches = get(n, "else_if"), *other = get(n, "else");
+	const struct jv *branches = jv_member(n, "else_if"),
+			*other = jv_member(n, "else");
 	uint32_t node = enter(c, n, RULE_DEPTH), test, jump;
 	struct buf jumps; /* uint32_t: instructions that leave the rule */
 
 	buf_init(&jumps, 0);
-	emit_cond(c, get(n, "when"), RULE_DEPTH + 1);
+	emit_cond(c, jv_member(n, "when"), RULE_DEPTH + 1);
 	test = emit(c, DSL_OP_WHEN, node, 0, 0);
-	jump = emit_body(c, get(n, "then"));
+	jump = emit_body(c, jv_member(n, "then"));
 	buf_add(&jumps, &jump, sizeof(jump));
 	patch(c, test);
 	for (uint32_t j = 0; is_filled_array(branches) && j < branches->n; j++)
-		emit_branch(c, &branches->u.arr[j], get(n, "id")->u.s, node, j,
-			&jumps);
+		emit_branch(c, &branches->u.arr[j], jv_member(n, "id")->u.s,
+			node, j, &jumps);
 	emit(c, is_filled_array(other) ? DSL_OP_ELSE : DSL_OP_SKIP, node, 0, 0);
 	if (is_filled_array(other)) {
 		jump = emit_body(c, other);
@@ -349,7 +344,7 @@ static uint32_t emit_section(struct compiler *c, const struct jv *ast,
 {
 	uint32_t start = CNT(c->code, struct dsl_ins);
 	uint32_t node = enter(c, ast, 0);
-	const struct jv *rules = get(ast, key);
+	const struct jv *rules = jv_member(ast, key);
 
 	for (uint32_t i = 0; is_filled_array(rules) && i < rules->n; i++)
 		emit_rule(c, &rules->u.arr[i]);
@@ -455,10 +450,10 @@ struct dsl_program *dsl_compile(const struct jv *norm)
 	uint32_t start[3];
 
 	start[DSL_MODE_FULL] =
-		emit_section(&c, norm, "rules", get(norm, "default"));
+		emit_section(&c, norm, "rules", jv_member(norm, "default"));
 	start[DSL_MODE_PRE] = emit_section(&c, norm, "pre_rules", NULL);
 	start[DSL_MODE_POST] = emit_section(&c, norm, "post_rules", NULL);
-	add_parent_vars(&c, get(norm, "parent_variables"));
+	add_parent_vars(&c, jv_member(norm, "parent_variables"));
 	p = pack(&c);
 	p->refs = 1;
 	memcpy(p->start, start, sizeof(start));
@@ -467,8 +462,8 @@ struct dsl_program *dsl_compile(const struct jv *norm)
 	p->nodes_cnt = (int)CNT(c.nodes, struct dsl_node) - 2;
 	p->max_depth = c.max_depth;
 	p->stack_cnt = c.stack_max;
-	p->has_pre = is_filled_array(get(norm, "pre_rules"));
-	p->has_post = is_filled_array(get(norm, "post_rules"));
+	p->has_pre = is_filled_array(jv_member(norm, "pre_rules"));
+	p->has_post = is_filled_array(jv_member(norm, "post_rules"));
 	for (size_t i = 0; i < NELEM(parts); i++)
 		buf_fini(parts[i]);
 	return p;
