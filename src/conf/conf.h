@@ -18,16 +18,26 @@ struct conf {
 #define CONF_NUM(f, ...)    double f;
 #define CONF_BOOL(f, ...)   bool f;
 #define CONF_STR(f, ...)    char f[CONF_STR_MAX];
+#define CONF_LIST(f, ...)   char f[CONF_STR_MAX];
 #define CONF_SECRET(f, ...) char f[CONF_STR_MAX];
 #include "conf/conf_list.h"
 #undef CONF_INT
 #undef CONF_NUM
 #undef CONF_BOOL
 #undef CONF_STR
+#undef CONF_LIST
 #undef CONF_SECRET
 };
 
+#define CONF_DEFAULT_PATH GAMED_SYSCONFDIR "/gamed/gamed.yaml"
+
 void conf_init(struct conf *c); /* defaults */
+/*
+ * Everything in order: defaults, file, environment, the assignments of the
+ * command line, checks.  `path` NULL: CONF_DEFAULT_PATH, which may be absent.
+ */
+int conf_load(struct conf *c, const char *path, char *const *assignments,
+	unsigned assignments_cnt, struct err *err_r) MUST_CHECK;
 /*
  * Reads a YAML file over *c.  Errors name file, line, column and what was
  * expected (hardening J5: 256 KiB, nesting 16, no anchors, aliases, tags,
@@ -35,6 +45,7 @@ void conf_init(struct conf *c); /* defaults */
  */
 int conf_load_yaml(
 	struct conf *c, const char *path, struct err *err_r) MUST_CHECK;
+/* The variables of conf_list.h, names in any case, and BIND (address:port). */
 int conf_load_env(struct conf *c, struct err *err_r) MUST_CHECK;
 /* "section.key=value" from the command line. */
 int conf_set(
@@ -49,5 +60,7 @@ void conf_db_conninfo(const struct conf *c, struct buf *out);
 /* Names of settings that differ and need a restart, comma-separated. */
 void conf_diff_restart(
 	const struct conf *a, const struct conf *b, struct buf *out);
+/* Gives those settings of *c the values they have in *old. */
+void conf_keep_restart(struct conf *c, const struct conf *old);
 
 #endif

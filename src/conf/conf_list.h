@@ -6,7 +6,9 @@
  * CONF_NUM  the same for doubles, CONF_BOOL and CONF_STR without a range.
  * CONF_STR values are "" when unset.  `env` is the variable that overrides
  * the file, "" for none.  `reload` is 1 when SIGHUP applies a new value.
- * Secrets (CONF_SECRET) are never printed.
+ * CONF_LIST is a CONF_STR of words joined by commas; the file may hold a YAML
+ * list.  Secrets (CONF_SECRET) are never printed.  The master and new workers
+ * take reloaded values; logger and stats keep what they started with.
  */
 CONF_STR(env, "server", "env", "ENV", "dev", 0,
 	"dev, test, stage or prod; the last two log JSON and arm the checks")
@@ -20,6 +22,10 @@ CONF_STR(state_dir, "server", "state_dir", "", "/var/lib/gamed", 0,
 	"directory of the spool and of quarantined rows")
 CONF_INT(drain_timeout_s, "server", "drain_timeout_s", "GRACEFUL_TIMEOUT", 30,
 	1, 3600, 1, "seconds a worker may take to finish requests at shutdown")
+CONF_INT(start_timeout_s, "server", "start_timeout_s", "", 30, 1, 3600, 0,
+	"seconds after start until the first worker must be ready")
+CONF_INT(watchdog_s, "server", "watchdog_s", "TIMEOUT", 10, 2, 3600, 1,
+	"seconds without a sign of life until a process is replaced")
 CONF_BOOL(dumpable, "server", "dumpable", "", true, 0,
 	"allow core dumps and tracing of the processes")
 
@@ -59,8 +65,8 @@ CONF_STR(db_host, "database", "host", "DB_HOST", "", 0,
 	"socket directory or numeric address of Postgres")
 CONF_INT(db_port, "database", "port", "DB_PORT", 5432, 1, 65535, 0,
 	"port of Postgres")
-CONF_STR(db_name, "database", "name", "DB_NAME", "game_dev_db", 0,
-	"database")
+CONF_STR(db_name, "database", "name", "DB_NAME", "", 0,
+	"database; when empty game_dev_db, or test_game_dev_db where env is test")
 CONF_STR(db_user, "database", "user", "DB_USER", "", 0, "role")
 CONF_SECRET(db_password, "database", "password", "DB_PASSWORD", "", 0,
 	"password of the role")
@@ -111,13 +117,13 @@ CONF_INT(trace_limit, "evidence", "trace_limit", "DSL_EXECUTION_LOG_TRACE_LIMIT"
 CONF_INT(trace_queue_max, "evidence", "queue_max",
 	"DSL_EXECUTION_LOG_QUEUE_MAXSIZE", 1000, 1, 1000000, 1,
 	"rows of a worker not yet taken by the logger")
-CONF_STR(trace_mask, "evidence", "mask", "", "", 1,
+CONF_LIST(trace_mask, "evidence", "mask", "", "", 1,
 	"keys of event data whose values are stored as ***, comma-separated")
 CONF_INT(logger_queue_rows, "evidence", "logger_queue_rows", "", 50000, 100,
-	10000000, 1, "rows the logger holds while Postgres is away")
-CONF_INT(logger_batch_rows, "evidence", "batch_rows", "", 500, 1, 100000, 1,
+	10000000, 0, "rows the logger holds while Postgres is away")
+CONF_INT(logger_batch_rows, "evidence", "batch_rows", "", 500, 1, 100000, 0,
 	"rows of one COPY")
-CONF_INT(logger_batch_ms, "evidence", "batch_ms", "", 200, 1, 60000, 1,
+CONF_INT(logger_batch_ms, "evidence", "batch_ms", "", 200, 1, 60000, 0,
 	"milliseconds a row may wait for its batch")
 CONF_INT(logger_flush_timeout_s, "evidence", "flush_timeout_s", "", 10, 1,
-	3600, 1, "seconds the logger may take to write out at shutdown")
+	3600, 0, "seconds the logger may take to write out at shutdown")
