@@ -9,6 +9,7 @@
 #ifndef SVC_APP_H
 #define SVC_APP_H
 
+#include "base/arena.h"
 #include "base/base.h"
 
 struct auth;
@@ -34,6 +35,7 @@ struct app {
 	struct svc_cache *cache;       /* games, tasks, strategies */
 	struct svc_batch *batch;       /* awards on their way */
 	struct svc_evidence *evidence; /* sampler and trace buffer */
+	struct arena run; /* of one evaluation; reset before each */
 	uint64_t boot_ms; /* wall time the server started, milliseconds */
 	bool draining;    /* no new work; /readyz says so */
 };

@@ -1,0 +1,270 @@
+/*
+ * store_award.c - see store_award.h.  Runs in workers.
+ *
+ * The arrays of a batch are sent in the binary form of Postgres: no quoting,
+ * and the server parses nothing.
+ */
+#include "store/store_award.h"
+
+#include <assert.h>
+
+#include "store/store_award_sql.h"
+
+static const struct db_stmt stmt_read = {
+	.name = "score_read",
+	.sql = STORE_SCORE_READ_SQL,
+	.nparams = sizeof(STORE_SCORE_READ_TYPES) - 1,
+	.types = STORE_SCORE_READ_TYPES,
+};
+static const struct db_stmt stmt_find = {
+	.name = "award_replay",
+	.sql = STORE_AWARD_REPLAY_SQL,
+	.nparams = sizeof(STORE_AWARD_REPLAY_TYPES) - 1,
+	.types = STORE_AWARD_REPLAY_TYPES,
+};
+static const struct db_stmt stmt_write = {
+	.name = "award_write",
+	.sql = STORE_AWARD_SQL,
+	.nparams = sizeof(STORE_AWARD_TYPES) - 1,
+	.types = STORE_AWARD_TYPES,
+};
+
+_Static_assert(sizeof(STORE_AWARD_TYPES) - 1 ==
+		       NELEM(((struct store_award_write *)0)->params),
+	"one parameter a type letter");
+
+void store_score_read(struct store_op *op, struct db_pool *db,
+	const struct uuid *task_id, struct str user, struct str key,
+	bool with_recent)
+{
+	store_op_uuid(op, task_id);
+	store_op_text(op, user);
+	store_op_text(op, key);
+	store_op_bool(op, with_recent);
+	store_op_int(op, STORE_RECENT_S);
+	store_op_run(op, db, DB_LANE_READ, &stmt_read);
+}
+
+static int64_t row_i64(const struct db_res *res, int col, int64_t none)
+{
+	int64_t v;
+
+	return db_row_i64(res, 0, col, &v) ? v : none;
+}
+
+/* Columns id, points, caseName, created_at from `col` on. */
+static bool row_award(struct arena *a, const struct db_res *res, int col,
+	struct store_award_row *row_r)
+{
+	struct str s = {NULL, 0};
+
+	if (!db_row_uuid(res, 0, col, &row_r->id))
+		return false;
+	row_r->points = (int32_t)row_i64(res, col + 1, 0);
+	if (db_row_str(res, 0, col + 2, &s))
+		s.p = arena_strndup(a, s.p, s.len);
+	row_r->case_name = s;
+	row_r->created_us = row_i64(res, col + 3, 0);
+	return true;
+}
+
+void store_score_row(
+	struct arena *a, const struct db_res *res, struct store_score *s_r)
+{
+	struct uuid user;
+
+	assert(db_res_rows(res) == 1);
+	s_r->user_known = db_row_uuid(res, 0, 0, &user);
+	s_r->key_taken = row_award(a, res, 1, &s_r->stored);
+	s_r->user_cnt = row_i64(res, 5, 0);
+	s_r->user_first_us = row_i64(res, 6, STORE_TIME_NONE);
+	s_r->user_last_us = row_i64(res, 7, STORE_TIME_NONE);
+	s_r->user_prev_us = row_i64(res, 8, STORE_TIME_NONE);
+	s_r->user_age_us = row_i64(res, 9, STORE_TIME_NONE);
+	s_r->task_cnt = row_i64(res, 10, 0);
+	s_r->task_first_us = row_i64(res, 11, STORE_TIME_NONE);
+	s_r->task_last_us = row_i64(res, 12, STORE_TIME_NONE);
+	s_r->user_recent_cnt = row_i64(res, 13, 0);
+}
+
+void store_award_find(struct store_op *op, struct db_pool *db,
+	const struct uuid *task_id, struct str user, struct str key)
+{
+	store_op_uuid(op, task_id);
+	store_op_text(op, user);
+	store_op_text(op, key);
+	store_op_run(op, db, DB_LANE_READ, &stmt_find);
+}
+
+bool store_award_found(struct arena *a, const struct db_res *res,
+	struct store_award_row *row_r)
+{
+	return db_res_rows(res) > 0 && row_award(a, res, 0, row_r);
+}
+
+/*
+ * Binary arrays: dimensions, flag "has NULLs", element type, then length and
+ * lower bound of the one dimension, then each element as length and bytes,
+ * length -1 for NULL (array_recv).  All integers big-endian.
+ */
+enum { OID_INT4 = 23, OID_TEXT = 25, OID_UUID = 2950 };
+
+static void put_u32(struct buf *b, uint32_t v)
+{
+	const uint8_t be[4] = {(uint8_t)(v >> 24), (uint8_t)(v >> 16),
+		(uint8_t)(v >> 8), (uint8_t)v};
+
+	buf_add(b, be, sizeof(be));
+}
+
+static void put_array(struct buf *b, uint32_t elem_oid, unsigned cnt)
+{
+	put_u32(b, 1);
+	put_u32(b, 1);
+	put_u32(b, elem_oid);
+	put_u32(b, cnt);
+	put_u32(b, 1);
+}
+
+static void put_bytes(struct buf *b, const void *p, size_t len)
+{
+	put_u32(b, (uint32_t)len);
+	buf_add(b, p, len);
+}
+
+static void put_null(struct buf *b)
+{
+	put_u32(b, UINT32_MAX);
+}
+
+static void put_text(struct buf *b, struct str s)
+{
+	if (s.p)
+		put_bytes(b, s.p, s.len);
+	else
+		put_null(b);
+}
+
+static void put_int(struct buf *b, int32_t v)
+{
+	put_u32(b, sizeof(v));
+	put_u32(b, (uint32_t)v);
+}
+
+/* Where each array of the statement comes from. */
+static const struct column {
+	uint32_t oid;
+	size_t offset; /* in struct store_award */
+} columns[] = {
+	{OID_UUID, offsetof(struct store_award, id)},
+	{OID_UUID, offsetof(struct store_award, new_id)},
+	{OID_TEXT, offsetof(struct store_award, user)},
+	{OID_UUID, offsetof(struct store_award, task_id)},
+	{OID_INT4, offsetof(struct store_award, points)},
+	{OID_TEXT, offsetof(struct store_award, case_name)},
+	{OID_TEXT, offsetof(struct store_award, key)},
+	{OID_TEXT, offsetof(struct store_award, data_json)},
+	{OID_TEXT, offsetof(struct store_award, key_prefix)},
+	{OID_TEXT, offsetof(struct store_award, strategy_id)},
+	{OID_INT4, offsetof(struct store_award, strategy_version)},
+	{OID_TEXT, offsetof(struct store_award, ast_sha256)},
+};
+
+static void put_element(
+	struct buf *b, const struct column *c, const struct store_award *a)
+{
+	const char *member = (const char *)a + c->offset;
+	struct str s;
+	int32_t i;
+
+	switch (c->oid) {
+	case OID_UUID:
+		put_bytes(b, member, sizeof(struct uuid));
+		return;
+	case OID_INT4:
+		memcpy(&i, member, sizeof(i));
+		if (c->offset == offsetof(struct store_award,
+					 strategy_version) &&
+			i == STORE_VERSION_BUILTIN)
+			put_null(b);
+		else
+			put_int(b, i);
+		return;
+	default:
+		memcpy(&s, member, sizeof(s));
+		put_text(b, s);
+	}
+}
+
+void store_award_write_init(struct store_award_write *w)
+{
+	memset(w, 0, sizeof(*w));
+	buf_init(&w->text, 0);
+}
+
+void store_award_write_fini(struct store_award_write *w)
+{
+	buf_fini(&w->text);
+}
+
+void store_award_write_shrink(struct store_award_write *w, size_t keep_bytes)
+{
+	if (w->text.cap > keep_bytes)
+		buf_fini(&w->text);
+}
+
+void store_award_write(struct store_award_write *w, struct db_pool *db,
+	struct store_award *const *awards, unsigned cnt,
+	int64_t conversion_rate, db_job_cb cb, void *arg)
+{
+	size_t start[NELEM(columns) + 1];
+	unsigned c, i;
+
+	assert(cnt > 0 && cnt <= STORE_AWARDS_MAX);
+	buf_reset(&w->text);
+	for (c = 0; c < NELEM(columns); c++) {
+		start[c] = w->text.len;
+		put_array(&w->text, columns[c].oid, cnt);
+		for (i = 0; i < cnt; i++)
+			put_element(&w->text, &columns[c], awards[i]);
+	}
+	start[c] = w->text.len;
+	put_u32(&w->text, (uint32_t)conversion_rate);
+	for (c = 0; c < NELEM(w->params); c++) {
+		size_t end = c < NELEM(columns) ? start[c + 1] : w->text.len;
+
+		w->params[c] = (struct db_param){.p = w->text.p + start[c],
+			.len = (int)(end - start[c]),
+			.binary = 1};
+	}
+	w->call = (struct db_call){.stmt = &stmt_write, .params = w->params};
+	w->job = (struct db_job){.lane = DB_LANE_WRITE,
+		.calls = &w->call,
+		.calls_cnt = 1,
+		.cb = cb,
+		.arg = arg};
+	db_pool_submit(db, &w->job);
+}
+
+void store_award_written(const struct db_res *res,
+	struct store_award *const *awards, unsigned cnt)
+{
+	int row, rows = db_res_rows(res);
+
+	assert(rows == (int)cnt);
+	for (row = 0; row < rows; row++) {
+		struct store_award *a;
+		int64_t ord = 0;
+
+		if (!db_row_i64(res, row, 0, &ord) || ord < 1 || ord > cnt)
+			assert(!"ordinal of an award that was not sent");
+		a = awards[ord - 1];
+		a->is_written = false;
+		a->made_user = false;
+		(void)db_row_bool(res, row, 1, &a->is_written);
+		if (!a->is_written)
+			continue;
+		(void)db_row_bool(res, row, 2, &a->made_user);
+		(void)db_row_i64(res, row, 3, &a->created_us);
+	}
+}

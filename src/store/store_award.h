@@ -1,0 +1,92 @@
+/*
+ * store_award.h - the award path's own statements: the read that scoring
+ * needs, the write of a batch of awards, and the look-up of a stored award by
+ * its key.  The texts and their rules are in store_award_sql.h.
+ */
+#ifndef STORE_STORE_AWARD_H
+#define STORE_STORE_AWARD_H
+
+#include "base/arena.h"
+#include "store/store_op.h"
+
+#define STORE_AWARDS_MAX      64  /* in one statement */
+#define STORE_RECENT_S        300 /* "recent" of dsl.md 17, seconds */
+#define STORE_TIME_NONE       INT64_MIN
+#define STORE_VERSION_BUILTIN (-1)
+
+/* An award as it is stored. */
+struct store_award_row {
+	struct uuid id;
+	int32_t points;
+	struct str case_name; /* in the arena given */
+	int64_t created_us;
+};
+
+/* What scoring reads: one row, before the award. */
+struct store_score {
+	bool user_known;
+	bool key_taken;                /* then `stored` is the award */
+	struct store_award_row stored; /* of the idempotency key */
+	int64_t user_cnt;              /* the user's awards on the task */
+	int64_t user_first_us, user_last_us, user_prev_us;
+	int64_t user_age_us; /* now - user_last_us */
+	int64_t user_recent_cnt;
+	int64_t task_cnt; /* awards on the task */
+	int64_t task_first_us, task_last_us;
+};
+
+/* Absent times are STORE_TIME_NONE.  key.p NULL: no look-up. */
+void store_score_read(struct store_op *op, struct db_pool *db,
+	const struct uuid *task_id, struct str user, struct str key,
+	bool with_recent);
+void store_score_row(
+	struct arena *a, const struct db_res *res, struct store_score *s_r);
+
+/* The award that holds a key. */
+void store_award_find(struct store_op *op, struct db_pool *db,
+	const struct uuid *task_id, struct str user, struct str key);
+/* False: nobody holds it. */
+bool store_award_found(struct arena *a, const struct db_res *res,
+	struct store_award_row *row_r);
+
+/* One award to be written; texts live until the write's callback ran. */
+struct store_award {
+	struct uuid id;     /* of the award and its ledger row */
+	struct uuid new_id; /* for the user and the wallet, if missing */
+	struct uuid task_id;
+	struct str user; /* external id */
+	struct str key;  /* effective idempotency key */
+	struct str case_name;
+	struct str data_json;
+	struct str key_prefix;    /* of the caller; p NULL: none */
+	struct str strategy_id;   /* as the task names it */
+	struct str ast_sha256;    /* p NULL: built-in */
+	int32_t strategy_version; /* STORE_VERSION_BUILTIN */
+	int32_t points;
+	/* out */
+	bool is_written; /* false: the key is taken */
+	bool made_user;
+	int64_t created_us;
+};
+
+/* A write on its way; storage kept from one batch to the next. */
+struct store_award_write {
+	struct db_job job; /* arg is the caller's */
+	struct db_call call;
+	struct db_param params[13];
+	struct buf text; /* the arrays in binary form */
+};
+
+void store_award_write_init(struct store_award_write *w);
+void store_award_write_fini(struct store_award_write *w);
+/* Gives back a buffer that a large batch made larger than that. */
+void store_award_write_shrink(struct store_award_write *w, size_t keep_bytes);
+/* 1 to STORE_AWARDS_MAX awards; all are stored or none. */
+void store_award_write(struct store_award_write *w, struct db_pool *db,
+	struct store_award *const *awards, unsigned cnt,
+	int64_t conversion_rate, db_job_cb cb, void *arg);
+/* Sets the out members of the awards from the write's result. */
+void store_award_written(const struct db_res *res,
+	struct store_award *const *awards, unsigned cnt);
+
+#endif

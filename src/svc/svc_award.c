@@ -1,0 +1,703 @@
+/*
+ * svc_award.c - see svc_award.h.  Runs in workers; called by api_award.
+ *
+ * One function a step; each either goes on to the next at once or leaves a
+ * callback behind.  A warm award whose strategy reads nothing from the
+ * database takes one round trip, any other warm one two.
+ */
+#include "svc/svc_award.h"
+
+#include <math.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "conf/conf.h"
+#include "json/json_out.h"
+#include "shm/shm.h"
+#include "svc/app.h"
+#include "svc/svc_evidence.h"
+
+#define F_BIT(f) (UINT32_C(1) << (f))
+#define F_ANALYTICS                                               \
+	(F_BIT(DSL_F_USER_COUNT) | F_BIT(DSL_F_USER_RECENT) |     \
+		F_BIT(DSL_F_TASK_COUNT) | F_BIT(DSL_F_USER_AVG) | \
+		F_BIT(DSL_F_ALL_AVG) | F_BIT(DSL_F_LAST_DIFF) |   \
+		F_BIT(DSL_F_NEW_LAST_DIFF))
+
+#define CUSTOM_PREFIX "custom:"
+
+static void step_strategy(struct svc_award *a);
+static void step_read(struct svc_award *a);
+static void step_evaluate(struct svc_award *a);
+static void step_write(struct svc_award *a);
+
+bool svc_is_slug(struct str s)
+{
+	if (s.len < 3 || s.len > 60)
+		return false;
+	for (size_t i = 0; i < s.len; i++) {
+		char c = s.p[i];
+
+		if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+			    (c >= '0' && c <= '9') || c == '_' || c == '-'))
+			return false;
+	}
+	return true;
+}
+
+bool svc_owns(const struct svc_caller *c, struct str owner_key,
+	struct str owner_subject)
+{
+	if (c->is_admin)
+		return true;
+	if (c->key_prefix.p && owner_key.p && str_eq(c->key_prefix, owner_key))
+		return true;
+	return c->subject.p && owner_subject.p &&
+	       str_eq(c->subject, owner_subject);
+}
+
+/* ---- end -------------------------------------------------------------- */
+
+static void count(const struct svc_award *a)
+{
+	switch (a->result) {
+	case SVC_AWARD_STORED:
+		metric_inc(M_AWARDS);
+		break;
+	case SVC_AWARD_REPLAYED:
+		metric_inc(M_AWARD_REPLAYS);
+		break;
+	case SVC_AWARD_SIMULATED:
+		metric_inc(M_AWARD_SIMULATED);
+		break;
+	case SVC_AWARD_KEY_TOO_LONG:
+	case SVC_AWARD_NO_GAME:
+	case SVC_AWARD_NOT_OWNER:
+	case SVC_AWARD_NO_TASK:
+	case SVC_AWARD_NO_STRATEGY:
+	case SVC_AWARD_BAD_USER:
+	case SVC_AWARD_RUN_ERROR:
+	case SVC_AWARD_RUN_LIMIT:
+	case SVC_AWARD_REFUSED:
+	case SVC_AWARD_UNSTORABLE:
+	case SVC_AWARD_UNEXPECTED:
+	case SVC_AWARD_DB_REFUSED:
+	case SVC_AWARD_UNAVAILABLE:
+		metric_inc(M_AWARD_FAILED);
+		break;
+	}
+}
+
+static void finish(struct svc_award *a, enum svc_award_result result)
+{
+	struct svc_target *target = a->target;
+	struct svc_strategy *strategy = a->strategy_def;
+
+	a->state = AWARD_DONE;
+	a->result = result;
+	count(a);
+	a->done(a); /* the arena may be gone now, with the struct */
+	svc_target_unref(&target);
+	svc_strategy_unref(&strategy);
+}
+
+static void finish_replay(
+	struct svc_award *a, const struct store_award_row *row)
+{
+	a->points = row->points;
+	a->case_name = row->case_name;
+	a->created_us = row->created_us;
+	a->made_user = false;
+	finish(a, SVC_AWARD_REPLAYED);
+}
+
+static void finish_sql_error(struct svc_award *a, const struct db_reply *rep)
+{
+	if (rep->outcome != DB_SQL_ERROR ||
+		!str_starts_with(str_from(rep->sqlstate), "22")) {
+		finish(a, SVC_AWARD_UNAVAILABLE);
+		return;
+	}
+	memcpy(a->sqlstate, rep->sqlstate, sizeof(a->sqlstate));
+	finish(a, SVC_AWARD_DB_REFUSED);
+}
+
+/* ---- the event's data and key (api.md 7) -------------------------------- */
+
+/* data with room for two more members. */
+static void copy_data(struct svc_award *a)
+{
+	uint32_t n = a->data && a->data->type == JV_OBJ ? a->data->n : 0;
+	struct jv_member *m = arena_calloc(a->arena, (size_t)n + 3, sizeof(*m));
+
+	if (m == NULL)
+		fatal("out of memory for the data of an award");
+	if (n)
+		memcpy(m, a->data->u.obj, n * sizeof(*m));
+	a->full_data = (struct jv){.type = JV_OBJ, .n = n, .u.obj = m};
+}
+
+static void data_default(struct svc_award *a, const char *name, struct str s)
+{
+	struct jv_member *m = &a->full_data.u.obj[a->full_data.n];
+
+	if (jv_member(&a->full_data, name) != NULL)
+		return;
+	m->key = str_from(name);
+	m->val = jv_str(s);
+	a->full_data.n++;
+}
+
+static void complete_data(struct svc_award *a)
+{
+	static const char *const names[] = {
+		"eventId", "idempotencyKey", "correlationId"};
+	const struct jv *v = NULL;
+
+	copy_data(a);
+	data_default(a, "correlationId", a->correlation_id);
+	if (a->header_key.p)
+		data_default(a, "eventId", a->header_key);
+	for (unsigned i = 0; i < NELEM(names); i++) {
+		v = jv_member(&a->full_data, names[i]);
+		if (v && v->type == JV_STR && str_trim(v->u.s).len)
+			break;
+	}
+	/* the correlation id that was put in is a string and not blank, but
+	 * a member of another type is left as it was */
+	a->key = v && v->type == JV_STR ? str_trim(v->u.s) : (struct str){0};
+	if (a->key.len == 0)
+		a->key = a->correlation_id;
+	a->key_is_ours =
+		!a->correlation_given && str_eq(a->key, a->correlation_id);
+}
+
+/* ---- target and strategy ------------------------------------------------- */
+
+static void with_target(struct svc_award *a)
+{
+	const struct svc_target *t = a->target;
+
+	if (!svc_owns(&a->caller, t->owner_key, t->owner_subject))
+		finish(a, SVC_AWARD_NOT_OWNER);
+	else if (!t->has_task)
+		finish(a, SVC_AWARD_NO_TASK);
+	else
+		step_strategy(a);
+}
+
+static void target_on_load(struct svc_wait *w, enum svc_load how, void *v)
+{
+	struct svc_award *a = w->arg;
+
+	a->target = v;
+	if (v)
+		with_target(a);
+	else if (how == SVC_LOAD_NONE)
+		finish(a, SVC_AWARD_NO_GAME);
+	else
+		finish(a, SVC_AWARD_UNAVAILABLE);
+}
+
+static void step_target(struct svc_award *a)
+{
+	enum svc_load how;
+
+	a->state = AWARD_TARGET;
+	a->wait.cb = target_on_load;
+	how = svc_cache_target(
+		a->app->cache, &a->game_id, a->task, &a->wait, &a->target);
+	if (how == SVC_LOAD_OK)
+		with_target(a);
+	else if (how != SVC_LOAD_PENDING)
+		finish(a, SVC_AWARD_UNAVAILABLE);
+}
+
+static void strategy_on_load(struct svc_wait *w, enum svc_load how, void *v)
+{
+	struct svc_award *a = w->arg;
+
+	a->strategy_def = v;
+	if (v)
+		step_read(a);
+	else if (how == SVC_LOAD_NONE)
+		finish(a, SVC_AWARD_NO_STRATEGY);
+	else
+		finish(a, SVC_AWARD_UNAVAILABLE);
+}
+
+static void load_strategy(struct svc_award *a, struct str id_text)
+{
+	struct uuid id;
+	enum svc_load how;
+
+	if (uuid_parse(id_text, &id) != 0) {
+		finish(a, SVC_AWARD_NO_STRATEGY);
+		return;
+	}
+	a->wait.cb = strategy_on_load;
+	how = svc_cache_strategy(
+		a->app->cache, &id, &a->wait, &a->strategy_def);
+	if (how == SVC_LOAD_OK)
+		step_read(a);
+	else if (how != SVC_LOAD_PENDING)
+		finish(a, SVC_AWARD_UNAVAILABLE);
+}
+
+static void step_strategy(struct svc_award *a)
+{
+	struct str id = a->target->strategy_id;
+	size_t skip = sizeof(CUSTOM_PREFIX) - 1;
+
+	a->state = AWARD_STRATEGY;
+	a->strategy = id;
+	if (str_starts_with(id, CUSTOM_PREFIX)) {
+		load_strategy(a, (struct str){id.p + skip, id.len - skip});
+		return;
+	}
+	a->builtin = engine_find(id);
+	if (a->builtin)
+		step_read(a);
+	else
+		finish(a, SVC_AWARD_NO_STRATEGY);
+}
+
+/* ---- read ---------------------------------------------------------------- */
+
+static uint32_t needs(const struct svc_award *a)
+{
+	if (a->builtin)
+		return engine_needs(a->builtin);
+	return a->strategy_def->prog ? dsl_program_needs(a->strategy_def->prog)
+				     : 0;
+}
+
+static struct jv seconds(int64_t us)
+{
+	return jv_float((double)us / 1e6);
+}
+
+/* Mean of consecutive gaps: they telescope (dsl.md 17). */
+static struct jv mean_gap(int64_t cnt, int64_t first_us, int64_t last_us)
+{
+	if (cnt < 2 || first_us == STORE_TIME_NONE)
+		return jv_int(-1);
+	return jv_float(
+		(double)(last_us - first_us) / ((double)(cnt - 1) * 1e6));
+}
+
+static void fill_analytics(
+	struct engine_analytics *an, const struct store_score *s)
+{
+	an->task_count = s->task_cnt;
+	an->user_count = s->user_cnt;
+	an->user_recent = s->user_recent_cnt;
+	an->user_avg = mean_gap(s->user_cnt, s->user_first_us, s->user_last_us);
+	an->all_avg = mean_gap(s->task_cnt, s->task_first_us, s->task_last_us);
+	if (s->user_prev_us != STORE_TIME_NONE)
+		an->last_diff = seconds(s->user_last_us - s->user_prev_us);
+	if (s->user_age_us != STORE_TIME_NONE)
+		an->new_last_diff = seconds(s->user_age_us);
+}
+
+static void score_on_read(struct store_op *op, const struct db_reply *rep)
+{
+	struct svc_award *a = op->arg;
+	struct store_score s;
+
+	a->read_ns = clock_mono_ns() - a->mark_ns;
+	if (rep->outcome != DB_OK) {
+		finish_sql_error(a, rep);
+		return;
+	}
+	store_score_row(a->arena, rep->res[0], &s);
+	if (s.key_taken) {
+		finish_replay(a, &s.stored);
+		return;
+	}
+	if (!s.user_known && !svc_is_slug(a->user)) {
+		finish(a, SVC_AWARD_BAD_USER);
+		return;
+	}
+	fill_analytics(&a->analytics, &s);
+	step_evaluate(a);
+}
+
+static void step_read(struct svc_award *a)
+{
+	uint32_t mask = needs(a);
+
+	a->state = AWARD_READ;
+	a->run_start_ns = a->mark_ns = clock_mono_ns();
+	engine_analytics_init(&a->analytics);
+	if (!(mask & F_ANALYTICS) && svc_is_slug(a->user)) {
+		step_evaluate(a);
+		return;
+	}
+	a->key_looked_up = true;
+	store_op_init(&a->op, score_on_read, a);
+	store_score_read(&a->op, a->app->db, &a->target->task_id, a->user,
+		a->is_simulated ? (struct str){NULL, 0} : a->key,
+		mask & F_BIT(DSL_F_USER_RECENT));
+}
+
+/* ---- evaluate ------------------------------------------------------------ */
+
+/* {"code","params","message"} of a typed error. */
+static struct str detail_of(
+	struct svc_award *a, const char *code, const struct dsl_error *e)
+{
+	struct json_out o;
+	struct buf b;
+	struct str s;
+
+	buf_init(&b, 0);
+	json_out_init(&o, &b);
+	json_out_obj(&o);
+	json_out_kv_cstr(&o, "code", code);
+	json_out_key(&o, "params");
+	json_out_obj(&o);
+	for (unsigned i = 0; i < e->params_cnt; i++) {
+		json_out_key(&o, e->params[i].name);
+		json_out_val(&o, &e->params[i].val);
+	}
+	json_out_obj_end(&o);
+	json_out_kv_cstr(&o, "message", e->message);
+	json_out_obj_end(&o);
+	s = (struct str){arena_strndup(a->arena, b.p, b.len), b.len};
+	buf_fini(&b);
+	if (s.p == NULL)
+		fatal("out of memory for an error of a strategy");
+	return s;
+}
+
+static struct str keep(struct svc_award *a, struct str s)
+{
+	struct str copy = {arena_strndup(a->arena, s.p, s.len), s.len};
+
+	if (copy.p == NULL)
+		fatal("out of memory for the result of a strategy");
+	return copy;
+}
+
+static enum svc_award_result run_failed(
+	struct svc_award *a, enum dsl_status status, const struct dsl_error *e)
+{
+	a->detail = detail_of(a, dsl_error_log_code(e), e);
+	if (e->node_id.p)
+		a->node_id = keep(a, e->node_id);
+	return status == DSL_STATUS_ERROR ? SVC_AWARD_RUN_ERROR
+					  : SVC_AWARD_RUN_LIMIT;
+}
+
+static enum svc_award_result unstorable(struct svc_award *a, const char *code,
+	const struct jv *points, const char *message)
+{
+	struct dsl_error e = {0};
+	size_t len = strlen(message);
+
+	memcpy(e.message, message, len + 1);
+	if (points)
+		dsl_error_param(&e, "points", *points);
+	a->detail = detail_of(a, code, &e);
+	return SVC_AWARD_UNSTORABLE;
+}
+
+/* Whole and within 32 bits. */
+static bool storable(const struct jv *v, int32_t *points_r)
+{
+	double d = v->type == JV_INT ? (double)v->u.i : v->u.d;
+
+	if (d != floor(d) || d < INT32_MIN || d > INT32_MAX)
+		return false;
+	*points_r = (int32_t)d;
+	return true;
+}
+
+/* The checks of api.md 11.13 and DESIGN 11, in their order. */
+static enum svc_award_result check_result(
+	struct svc_award *a, const struct jv *points, struct str case_name)
+{
+	if (case_name.p)
+		a->case_name = keep(a, case_name);
+	if (points->type != JV_INT && points->type != JV_FLOAT)
+		return SVC_AWARD_UNEXPECTED;
+	if (storable(points, &a->points) && a->points == -1)
+		return SVC_AWARD_REFUSED;
+	if (case_name.len == 0)
+		return unstorable(a, "DSL_NO_CASE", NULL,
+			"No rule matched and the strategy names no case");
+	if (!storable(points, &a->points))
+		return unstorable(a, "DSL_POINTS_NOT_STORABLE", points,
+			"Points must be a whole number of 32 bits");
+	return a->is_simulated ? SVC_AWARD_SIMULATED : SVC_AWARD_STORED;
+}
+
+/* data.callbackData, in place of a member of that name. */
+static void add_callback(struct svc_award *a, const struct jv *callback)
+{
+	struct jv *data = &a->full_data;
+	uint32_t i;
+
+	if (callback->type != JV_OBJ || callback->n == 0)
+		return;
+	for (i = 0; i < data->n; i++)
+		if (str_is(data->u.obj[i].key, "callbackData"))
+			break;
+	data->u.obj[i].key = STR("callbackData");
+	data->u.obj[i].val = *callback;
+	if (i == data->n)
+		data->n++;
+}
+
+/* Texts of the run go into the request's arena here. */
+static void set_data_json(struct svc_award *a)
+{
+	struct json_out o;
+	struct buf b;
+
+	buf_init(&b, 0);
+	json_out_init(&o, &b);
+	json_out_val(&o, &a->full_data);
+	a->write.award.data_json = keep(a, buf_str(&b));
+	buf_fini(&b);
+}
+
+static struct engine_ids ids_of(const struct svc_award *a)
+{
+	return (struct engine_ids){.game = a->target->external_game,
+		.task = a->target->external_task,
+		.user = a->user};
+}
+
+static enum svc_award_result run_builtin(struct svc_award *a)
+{
+	struct engine_event ev = {
+		.ids = ids_of(a), .data = &a->full_data, .an = &a->analytics};
+	struct engine_result res = {0};
+	struct dsl_error err;
+	enum dsl_status status =
+		engine_score(a->builtin, &ev, NULL, &res, &err);
+
+	if (status != DSL_STATUS_OK)
+		return run_failed(a, status, &err);
+	return check_result(a, &res.points, res.case_name);
+}
+
+/* An evaluation that cannot even start. */
+static void set_fault(
+	struct svc_award *a, struct dsl_run *run, enum dsl_status *status)
+{
+	const struct svc_strategy *s = a->strategy_def;
+
+	if (s->is_broken) {
+		run->err = s->fault;
+	} else {
+		run->err = (struct dsl_error){.cls = DSL_CLASS_EXECUTION,
+			.kind = "parent_failed",
+			.code = "DSL_PARENT_FAILED",
+			.message = "Strategies of the type DSL_EXTEND cannot "
+				   "score yet"};
+		dsl_error_param(&run->err, "parent", jv_str(s->parent));
+	}
+	*status = dsl_error_status(&run->err);
+}
+
+static enum dsl_status evaluate(
+	struct svc_award *a, struct dsl_run *run, const struct jv **fields_r)
+{
+	struct engine_event ev = {
+		.ids = ids_of(a), .data = &a->full_data, .an = &a->analytics};
+	enum dsl_status status;
+	struct jv *fields;
+	uint8_t *set;
+	unsigned cnt;
+
+	if (a->strategy_def->prog == NULL || a->strategy_def->is_extend) {
+		set_fault(a, run, &status);
+		return status;
+	}
+	dsl_program_fields(run->prog, &cnt);
+	fields = arena_calloc(run->arena, cnt + 1, sizeof(*fields));
+	set = arena_calloc(run->arena, cnt + 1, sizeof(*set));
+	if (fields == NULL || set == NULL)
+		fatal("evaluation arena too small for %u fields", cnt);
+	engine_fill_fields(run->prog, &ev, NULL, fields, set);
+	run->fields = *fields_r = fields;
+	run->fields_set = set;
+	return dsl_run(run);
+}
+
+static enum svc_award_result judge_run(
+	struct svc_award *a, enum dsl_status status, const struct dsl_run *run)
+{
+	struct str none = {NULL, 0};
+
+	if (status != DSL_STATUS_OK)
+		return run_failed(a, status, &run->err);
+	return check_result(a, &run->points,
+		run->case_name.type == JV_STR ? run->case_name.u.s : none);
+}
+
+static void record(struct svc_award *a, const struct dsl_run *run,
+	enum dsl_status status, const struct jv *fields,
+	enum svc_award_result result)
+{
+	struct svc_run facts = {
+		.strategy = a->strategy_def,
+		.ids = ids_of(a),
+		.data = &a->full_data,
+		.fields = fields,
+		.run = run,
+		.status = status,
+		.is_refused =
+			status == DSL_STATUS_OK && result != SVC_AWARD_STORED,
+		.duration_ns = clock_mono_ns() - a->run_start_ns,
+		.correlation_id = a->correlation_id,
+	};
+
+	a->is_kept = svc_evidence_record(
+		a->app->evidence, run->arena, &facts, &a->trace_id);
+}
+
+static enum svc_award_result run_stored(struct svc_award *a)
+{
+	struct dsl_limits lim = svc_dsl_limits(a->app->conf);
+	struct dsl_run run = {
+		.prog = a->strategy_def->prog,
+		.mode = DSL_MODE_FULL,
+		.lim = &lim,
+		.arena = &a->app->run,
+		.trace = svc_evidence_trace(a->app->evidence),
+	};
+	const struct jv *fields = NULL;
+	const struct jv zero = jv_int(0);
+	enum svc_award_result result;
+	enum dsl_status status;
+
+	/* without a program: (0, null), neither run nor recorded */
+	if (run.prog == NULL && !a->strategy_def->is_broken)
+		return check_result(a, &zero, (struct str){NULL, 0});
+	arena_reset(&a->app->run);
+	status = evaluate(a, &run, &fields);
+	result = judge_run(a, status, &run);
+	if (!a->is_simulated)
+		record(a, &run, status, fields, result);
+	if (result == SVC_AWARD_STORED)
+		add_callback(a, &run.callback_data);
+	return result;
+}
+
+/* ---- look up after a failure --------------------------------------------- */
+
+static void key_on_look_up(struct store_op *op, const struct db_reply *rep)
+{
+	struct svc_award *a = op->arg;
+	struct store_award_row row;
+
+	a->read_ns = clock_mono_ns() - a->mark_ns;
+	if (rep->outcome != DB_OK)
+		finish_sql_error(a, rep);
+	else if (store_award_found(a->arena, rep->res[0], &row))
+		finish_replay(a, &row);
+	else
+		finish(a, a->run_result);
+}
+
+/* A repeat of an award is answered with it, even where scoring the event
+ * again fails. */
+static void step_look_up(struct svc_award *a)
+{
+	a->state = AWARD_LOOK_UP;
+	a->mark_ns = clock_mono_ns();
+	store_op_init(&a->op, key_on_look_up, a);
+	store_award_find(
+		&a->op, a->app->db, &a->target->task_id, a->user, a->key);
+}
+
+static void step_evaluate(struct svc_award *a)
+{
+	uint64_t start_ns = clock_mono_ns();
+
+	a->state = AWARD_EVALUATE;
+	a->run_result = a->builtin ? run_builtin(a) : run_stored(a);
+	if (a->run_result == SVC_AWARD_STORED)
+		set_data_json(a);
+	a->eval_ns = clock_mono_ns() - start_ns;
+	if (a->run_result == SVC_AWARD_STORED) {
+		step_write(a);
+	} else if (a->run_result == SVC_AWARD_SIMULATED) {
+		a->created_us = clock_wall_us();
+		finish(a, SVC_AWARD_SIMULATED);
+	} else if (a->is_simulated || a->key_is_ours || a->key_looked_up) {
+		finish(a, a->run_result);
+	} else {
+		step_look_up(a);
+	}
+}
+
+/* ---- write ----------------------------------------------------------------- */
+
+static void award_on_write(struct svc_write *w)
+{
+	struct svc_award *a = w->arg;
+
+	a->write_ns = clock_mono_ns() - a->mark_ns;
+	switch (w->outcome) {
+	case SVC_WRITE_DONE:
+		a->made_user = w->award.made_user;
+		a->created_us = w->award.created_us;
+		finish(a, SVC_AWARD_STORED);
+		break;
+	case SVC_WRITE_TAKEN:
+		finish_replay(a, &w->stored);
+		break;
+	case SVC_WRITE_REFUSED:
+		memcpy(a->sqlstate, w->sqlstate, sizeof(a->sqlstate));
+		finish(a, SVC_AWARD_DB_REFUSED);
+		break;
+	case SVC_WRITE_LATER:
+		finish(a, SVC_AWARD_UNAVAILABLE);
+		break;
+	}
+}
+
+static void step_write(struct svc_award *a)
+{
+	struct store_award *w = &a->write.award;
+
+	a->state = AWARD_WRITE;
+	a->mark_ns = clock_mono_ns();
+	uuid_make_v7(&w->id);
+	uuid_make_v7(&w->new_id);
+	w->task_id = a->target->task_id;
+	w->user = a->user;
+	w->key = a->key;
+	w->case_name = a->case_name;
+	w->key_prefix = a->caller.key_prefix;
+	w->strategy_id = a->strategy;
+	w->strategy_version = STORE_VERSION_BUILTIN;
+	w->points = a->points;
+	if (a->strategy_def) {
+		w->strategy_version = a->strategy_def->version;
+		w->ast_sha256 = str_from(a->strategy_def->ast_sha256);
+	}
+	a->write.arena = a->arena;
+	a->write.deadline_ms = a->deadline_ms;
+	a->write.cb = award_on_write;
+	a->write.arg = a;
+	if (svc_batch_submit(a->app->batch, &a->write) != 0)
+		finish(a, SVC_AWARD_UNAVAILABLE);
+}
+
+void svc_award_start(struct svc_award *a)
+{
+	a->deadline_ms = clock_mono_ms() +
+			 (uint64_t)a->app->conf->http_handler_timeout_ms;
+	a->wait.arg = a;
+	complete_data(a);
+	if (a->key.len > SVC_KEY_BYTES_MAX)
+		finish(a, SVC_AWARD_KEY_TOO_LONG);
+	else
+		step_target(a);
+}

@@ -1,0 +1,111 @@
+/*
+ * svc_award.h - one award from its event to its stored row (DESIGN 3, 7;
+ * api.md 7, 11): target, strategy, read, evaluate, check, write.
+ *
+ * The struct and every text in it live in the request's arena.  `done` runs
+ * exactly once, perhaps before svc_award_start returns; after it the struct
+ * is not touched any more.
+ */
+#ifndef SVC_SVC_AWARD_H
+#define SVC_SVC_AWARD_H
+
+#include "engine/engine.h"
+#include "svc/svc_batch.h"
+#include "svc/svc_cache.h"
+
+struct app;
+
+#define SVC_KEY_BYTES_MAX 255 /* of external ids and idempotency keys */
+
+struct svc_caller {
+	struct str key_prefix; /* p NULL: no API key */
+	struct str subject;    /* p NULL: no token */
+	bool is_admin;
+};
+
+enum svc_award_result {
+	SVC_AWARD_STORED,
+	SVC_AWARD_REPLAYED,  /* an earlier award holds the key */
+	SVC_AWARD_SIMULATED, /* scored, nothing written */
+	/* without an award: */
+	SVC_AWARD_KEY_TOO_LONG,
+	SVC_AWARD_NO_GAME,
+	SVC_AWARD_NOT_OWNER,
+	SVC_AWARD_NO_TASK,
+	SVC_AWARD_NO_STRATEGY,
+	SVC_AWARD_BAD_USER,   /* unknown, and its id is no slug */
+	SVC_AWARD_RUN_ERROR,  /* detail, node_id */
+	SVC_AWARD_RUN_LIMIT,  /* the same, limit or time-out */
+	SVC_AWARD_REFUSED,    /* the strategy said -1: case_name */
+	SVC_AWARD_UNSTORABLE, /* the result cannot be stored: detail */
+	SVC_AWARD_UNEXPECTED, /* a fault of ours or of a built-in */
+	SVC_AWARD_DB_REFUSED, /* sqlstate */
+	SVC_AWARD_UNAVAILABLE /* ask again later */
+};
+
+enum svc_award_state {
+	AWARD_TARGET,
+	AWARD_STRATEGY,
+	AWARD_READ,
+	AWARD_EVALUATE,
+	AWARD_LOOK_UP, /* of the key, after a run that gave no award */
+	AWARD_WRITE,
+	AWARD_DONE
+};
+
+struct svc_award {
+	/* in */
+	struct app *app;
+	struct arena *arena;
+	struct svc_caller caller;
+	struct uuid game_id;
+	struct str task; /* external id, as user */
+	struct str user;
+	const struct jv *data; /* object; NULL or null: {} */
+	bool is_simulated;
+	struct str correlation_id;
+	bool correlation_given; /* by the client */
+	struct str header_key;  /* p NULL: none */
+	void (*done)(struct svc_award *a);
+	void *arg;
+
+	/* out */
+	enum svc_award_result result;
+	int32_t points;
+	struct str case_name;
+	bool made_user;
+	int64_t created_us;
+	struct str detail;   /* JSON object: code, params, message */
+	struct str node_id;  /* of the error; p NULL: none */
+	struct str strategy; /* as the task names it; p NULL: not reached */
+	char sqlstate[6];
+	bool is_kept; /* the run was: its row is trace_id */
+	struct uuid trace_id;
+	uint64_t read_ns, eval_ns, write_ns;
+
+	/* inner */
+	enum svc_award_state state;
+	uint64_t deadline_ms, mark_ns, run_start_ns;
+	struct jv full_data; /* completed with correlationId and eventId */
+	struct str key;      /* effective idempotency key */
+	bool key_is_ours;    /* nobody else can know it */
+	bool key_looked_up;
+	enum svc_award_result run_result; /* while the key is looked up */
+	struct svc_target *target;
+	struct svc_strategy *strategy_def; /* NULL: a built-in */
+	const struct engine_builtin *builtin;
+	struct engine_analytics analytics;
+	struct svc_wait wait;
+	struct store_op op;
+	struct svc_write write;
+};
+
+void svc_award_start(struct svc_award *a);
+
+/* 3 to 60 of A-Z a-z 0-9 _ - (api.md 2). */
+bool svc_is_slug(struct str s);
+/* May the caller see and change what that owner owns? */
+bool svc_owns(const struct svc_caller *c, struct str owner_key,
+	struct str owner_subject);
+
+#endif

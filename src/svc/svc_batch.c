@@ -1,0 +1,450 @@
+/*
+ * svc_batch.c - see svc_batch.h.  Runs in workers; called by svc_award.
+ *
+ * Fresh awards wait in one queue, failed writes as groups in another that is
+ * served first.  As many groups are on the wire as there are connections for
+ * writes; inside a statement the rows are ordered by user, so two groups may
+ * hold awards of one user without a deadlock.
+ */
+#include "svc/svc_batch.h"
+
+#include <assert.h>
+#include <event2/event.h>
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "conf/conf.h"
+#include "shm/shm.h"
+#include "svc/app.h"
+
+enum {
+	RETRIES_MAX = 3, /* of a serialisation failure or deadlock */
+	RETRY_BASE_MS = 5,
+	LOOKUPS_MAX = 2,           /* of one award whose fate is unknown */
+	GROUP_BYTES_MAX = 1 << 20, /* of data in a statement of several */
+	KEEP_BYTES_MAX = 256 << 10 /* of buffer kept by an idle group */
+};
+
+/* Awards that are written together. */
+struct group {
+	struct svc_batch *owner;
+	struct group *next;
+	unsigned cnt;
+	size_t data_bytes;
+	unsigned retries_cnt;
+	struct svc_write *writes[STORE_AWARDS_MAX];
+	struct store_award *awards[STORE_AWARDS_MAX];
+	struct store_award_write op;
+	struct event *timer; /* before a retry */
+};
+
+struct svc_batch {
+	struct app *app;
+	struct event *pump_ev; /* runs once the turn's requests are in */
+	struct svc_write *first, **lastp; /* fresh awards */
+	unsigned waiting_cnt;
+	struct group *again, **again_lastp; /* groups to be sent again */
+	struct group *spare;                /* empty, to be used again */
+	unsigned on_wire, on_wire_max;      /* groups */
+	unsigned group_max;                 /* awards in a group */
+};
+
+static void on_written(struct db_job *job, const struct db_reply *rep);
+
+/* ---- groups --------------------------------------------------------- */
+
+static void group_retry_on_timer(evutil_socket_t fd, short what, void *arg);
+
+static struct group *group_new(struct svc_batch *b)
+{
+	struct group *g = b->spare;
+
+	if (g) {
+		b->spare = g->next;
+	} else {
+		g = calloc(1, sizeof(*g));
+		if (g == NULL)
+			fatal("out of memory for a batch of awards");
+		g->owner = b;
+		store_award_write_init(&g->op);
+		g->timer =
+			event_new(b->app->base, -1, 0, group_retry_on_timer, g);
+		if (g->timer == NULL)
+			fatal("out of memory for a batch of awards");
+	}
+	g->next = NULL;
+	g->cnt = 0;
+	g->data_bytes = 0;
+	g->retries_cnt = 0;
+	return g;
+}
+
+static void group_done(struct group *g)
+{
+	store_award_write_shrink(&g->op, KEEP_BYTES_MAX);
+	g->next = g->owner->spare;
+	g->owner->spare = g;
+}
+
+static bool group_has_room(const struct group *g, const struct svc_write *w)
+{
+	if (g->cnt == 0)
+		return true;
+	return g->cnt < g->owner->group_max &&
+	       g->data_bytes + w->award.data_json.len <= GROUP_BYTES_MAX;
+}
+
+static void group_add(struct group *g, struct svc_write *w)
+{
+	assert(g->cnt < STORE_AWARDS_MAX);
+	g->data_bytes += w->award.data_json.len;
+	g->writes[g->cnt] = w;
+	g->awards[g->cnt] = &w->award;
+	g->cnt++;
+}
+
+static void group_queue(struct group *g)
+{
+	struct svc_batch *b = g->owner;
+
+	g->next = NULL;
+	*b->again_lastp = g;
+	b->again_lastp = &g->next;
+}
+
+/* Parts of at most `size` awards, queued; g is empty then. */
+static void group_split(struct group *g, unsigned size)
+{
+	struct group *part = NULL;
+	unsigned i;
+
+	metric_inc(M_AWARD_SPLITS);
+	for (i = 0; i < g->cnt; i++) {
+		if (i % size == 0) {
+			part = group_new(g->owner);
+			group_queue(part);
+		}
+		group_add(part, g->writes[i]);
+	}
+	g->cnt = 0;
+}
+
+/* ---- ends ----------------------------------------------------------- */
+
+static void write_end(struct svc_write *w, enum svc_write_outcome outcome)
+{
+	w->outcome = outcome;
+	w->cb(w);
+}
+
+static void group_end(struct group *g, enum svc_write_outcome outcome)
+{
+	for (unsigned i = 0; i < g->cnt; i++)
+		write_end(g->writes[i], outcome);
+}
+
+static void pump_later(struct svc_batch *b)
+{
+	event_active(b->pump_ev, 0, 0);
+}
+
+/* Sends one award again by itself. */
+static void write_again(struct svc_write *w)
+{
+	struct group *g = group_new(w->batch);
+
+	group_add(g, w);
+	group_queue(g);
+	pump_later(w->batch);
+}
+
+/* ---- look-up of a key ------------------------------------------------ */
+
+static void on_found(struct store_op *op, const struct db_reply *rep)
+{
+	struct svc_write *w = op->arg;
+
+	if (rep->outcome != DB_OK) {
+		write_end(w, SVC_WRITE_LATER);
+	} else if (store_award_found(w->arena, rep->res[0], &w->stored)) {
+		bool is_mine = uuid_eq(&w->stored.id, &w->award.id);
+
+		w->award.made_user = false; /* not known any more */
+		w->award.created_us = w->stored.created_us;
+		write_end(w, is_mine ? SVC_WRITE_DONE : SVC_WRITE_TAKEN);
+	} else if (w->lookups_cnt < LOOKUPS_MAX &&
+		   clock_mono_ms() < w->deadline_ms) {
+		write_again(w);
+	} else {
+		write_end(w, SVC_WRITE_LATER);
+	}
+}
+
+static void look_up(struct svc_write *w)
+{
+	w->lookups_cnt++;
+	store_op_init(&w->op, on_found, w);
+	store_award_find(&w->op, w->batch->app->db, &w->award.task_id,
+		w->award.user, w->award.key);
+}
+
+static void group_look_up(struct group *g)
+{
+	for (unsigned i = 0; i < g->cnt; i++)
+		look_up(g->writes[i]);
+}
+
+/* ---- what a failure means -------------------------------------------- */
+
+enum verdict {
+	V_DATA,   /* some award cannot be stored */
+	V_RETRY,  /* lost against another transaction, nothing happened */
+	V_LOCKED, /* one row is held too long, or the statement took too long */
+	V_DOWN,   /* the server serves nobody now */
+	V_UNKNOWN /* it may have committed */
+};
+
+static bool state_is(const char *sqlstate, const char *prefix)
+{
+	return str_starts_with(str_from(sqlstate), prefix);
+}
+
+static enum verdict judge(const char *s)
+{
+	if (state_is(s, "40001") || state_is(s, "40P01"))
+		return V_RETRY;
+	if (state_is(s, "55P03") || state_is(s, "57014"))
+		return V_LOCKED;
+	if (state_is(s, "57") || state_is(s, "08"))
+		return V_UNKNOWN;
+	if (state_is(s, "53") || state_is(s, "58") || state_is(s, "25006"))
+		return V_DOWN;
+	return V_DATA;
+}
+
+static void group_retry_on_timer(evutil_socket_t fd, short what, void *arg)
+{
+	struct group *g = arg;
+
+	(void)fd;
+	(void)what;
+	group_queue(g);
+	pump_later(g->owner);
+}
+
+/* 5, 10, 20 ms, each half to one and a half of it. */
+static void group_retry(struct group *g)
+{
+	double ms = (RETRY_BASE_MS << g->retries_cnt) * (0.5 + rnd_unit());
+	struct timeval tv = {0, (suseconds_t)(ms * 1000)};
+
+	g->retries_cnt++;
+	event_add(g->timer, &tv);
+}
+
+static void group_refused(struct group *g, const struct db_reply *rep)
+{
+	log_warnx_limited("award refused by the database: %s sqlstate=%s",
+		rep->message, rep->sqlstate);
+	memcpy(g->writes[0]->sqlstate, rep->sqlstate, sizeof(rep->sqlstate));
+	group_end(g, SVC_WRITE_REFUSED);
+}
+
+/* True when the group lives on (it waits for its retry). */
+static bool group_failed(struct group *g, const struct db_reply *rep)
+{
+	switch (judge(rep->sqlstate)) {
+	case V_RETRY:
+		if (g->retries_cnt < RETRIES_MAX) {
+			group_retry(g);
+			return true;
+		}
+		group_end(g, SVC_WRITE_LATER);
+		return false;
+	case V_LOCKED:
+		/* in halves every part would wait again: one at a time, and
+		 * only the awards behind the lock are late */
+		if (g->cnt > 1)
+			group_split(g, 1);
+		else
+			group_end(g, SVC_WRITE_LATER);
+		return false;
+	case V_DATA:
+		if (g->cnt > 1)
+			group_split(g, (g->cnt + 1) / 2);
+		else
+			group_refused(g, rep);
+		return false;
+	case V_DOWN:
+		group_end(g, SVC_WRITE_LATER);
+		return false;
+	case V_UNKNOWN:
+		group_look_up(g);
+		return false;
+	}
+	return false;
+}
+
+/* ---- on the wire ----------------------------------------------------- */
+
+static void group_stored(struct group *g, const struct db_reply *rep)
+{
+	store_award_written(rep->res[0], g->awards, g->cnt);
+	for (unsigned i = 0; i < g->cnt; i++) {
+		if (g->writes[i]->award.is_written)
+			write_end(g->writes[i], SVC_WRITE_DONE);
+		else
+			look_up(g->writes[i]);
+	}
+}
+
+static void pump(struct svc_batch *b);
+
+static void on_written(struct db_job *job, const struct db_reply *rep)
+{
+	struct group *g = job->arg;
+	struct svc_batch *b = g->owner;
+	bool lives_on = false;
+
+	b->on_wire--;
+	/* the connection first, the answers after it */
+	pump(b);
+	switch (rep->outcome) {
+	case DB_OK:
+		group_stored(g, rep);
+		break;
+	case DB_SQL_ERROR:
+		lives_on = group_failed(g, rep);
+		break;
+	case DB_TIMEOUT:
+	case DB_LOST:
+		group_look_up(g);
+		break;
+	case DB_UNAVAILABLE:
+		group_end(g, SVC_WRITE_LATER);
+		break;
+	}
+	if (!lives_on)
+		group_done(g);
+	if (b->again || b->first)
+		pump_later(b);
+}
+
+/* The next group: one that failed before, else the awards that wait. */
+static struct group *next_group(struct svc_batch *b)
+{
+	struct group *g = b->again;
+
+	if (g) {
+		b->again = g->next;
+		if (b->again == NULL)
+			b->again_lastp = &b->again;
+		return g;
+	}
+	if (b->first == NULL)
+		return NULL;
+	g = group_new(b);
+	while (b->first && group_has_room(g, b->first)) {
+		group_add(g, b->first);
+		b->first = b->first->next;
+		b->waiting_cnt--;
+	}
+	if (b->first == NULL)
+		b->lastp = &b->first;
+	return g;
+}
+
+/* Ends the awards that waited too long. */
+static void drop_late(struct group *g)
+{
+	uint64_t now_ms = clock_mono_ms();
+	unsigned i, kept = 0;
+
+	for (i = 0; i < g->cnt; i++) {
+		struct svc_write *w = g->writes[i];
+
+		if (w->deadline_ms <= now_ms) {
+			write_end(w, SVC_WRITE_LATER);
+			continue;
+		}
+		g->writes[kept] = w;
+		g->awards[kept++] = &w->award;
+	}
+	g->cnt = kept;
+}
+
+static void pump(struct svc_batch *b)
+{
+	struct group *g;
+
+	while (b->on_wire < b->on_wire_max && (g = next_group(b)) != NULL) {
+		drop_late(g);
+		if (g->cnt == 0) {
+			group_done(g);
+			continue;
+		}
+		b->on_wire++;
+		metric_inc(M_AWARD_BATCHES);
+		store_award_write(&g->op, b->app->db, g->awards, g->cnt,
+			b->app->conf->conversion_rate, on_written, g);
+	}
+}
+
+static void pump_on_event(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	pump(arg);
+}
+
+/* ---- interface ------------------------------------------------------- */
+
+struct svc_batch *svc_batch_new(struct app *app)
+{
+	struct svc_batch *b = calloc(1, sizeof(*b));
+
+	if (b == NULL)
+		fatal("out of memory for the award queue");
+	b->app = app;
+	b->lastp = &b->first;
+	b->again_lastp = &b->again;
+	b->on_wire_max = (unsigned)app->conf->db_write_connections;
+	b->group_max = (unsigned)app->conf->award_batch_max;
+	b->pump_ev = event_new(app->base, -1, 0, pump_on_event, b);
+	if (b->pump_ev == NULL)
+		fatal("out of memory for the award queue");
+	return b;
+}
+
+void svc_batch_free(struct svc_batch **bp)
+{
+	struct svc_batch *b = *bp;
+	struct group *g;
+
+	*bp = NULL;
+	assert(b->on_wire == 0 && b->first == NULL && b->again == NULL);
+	while ((g = b->spare) != NULL) {
+		b->spare = g->next;
+		store_award_write_fini(&g->op);
+		event_free(g->timer);
+		free(g);
+	}
+	event_free(b->pump_ev);
+	free(b);
+}
+
+int svc_batch_submit(struct svc_batch *b, struct svc_write *w)
+{
+	if (b->waiting_cnt >= (unsigned)b->app->conf->db_queue_max)
+		return -1;
+	w->batch = b;
+	w->lookups_cnt = 0;
+	w->next = NULL;
+	*b->lastp = w;
+	b->lastp = &w->next;
+	b->waiting_cnt++;
+	if (b->on_wire < b->on_wire_max)
+		pump_later(b);
+	return 0;
+}

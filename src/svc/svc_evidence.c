@@ -1,0 +1,287 @@
+/* svc_evidence.c - see svc_evidence.h.  Runs in workers. */
+#include "svc/svc_evidence.h"
+
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "conf/conf.h"
+#include "ipc/trace_send.h"
+#include "json/json_out.h"
+#include "shm/shm.h"
+#include "svc/app.h"
+
+enum {
+	MASK_MAX = 32,    /* keys whose values are hidden */
+	TRACE_ALL = 8192, /* entries kept when no limit is set */
+	TEXT_KEEP_BYTES = 256 << 10
+};
+
+struct svc_evidence {
+	struct app *app;
+	struct dsl_trace trace;
+	struct buf text; /* event data as JSON */
+	struct str mask[MASK_MAX];
+	unsigned mask_cnt;
+};
+
+static void read_mask(struct svc_evidence *e)
+{
+	struct str rest = str_from(e->app->conf->trace_mask);
+
+	while (rest.len && e->mask_cnt < MASK_MAX) {
+		const char *comma = memchr(rest.p, ',', rest.len);
+		size_t len = comma ? (size_t)(comma - rest.p) : rest.len;
+		struct str key = str_trim((struct str){rest.p, len});
+
+		if (key.len)
+			e->mask[e->mask_cnt++] = key;
+		len += comma != NULL;
+		rest = (struct str){rest.p + len, rest.len - len};
+	}
+	if (rest.len)
+		log_warnx("evidence.mask: only the first %d keys are used",
+			MASK_MAX);
+}
+
+/* The first half of the limit is kept from the head of a trace. */
+static void make_trace(struct svc_evidence *e)
+{
+	const struct conf *conf = e->app->conf;
+	uint32_t head = TRACE_ALL, tail = 0;
+
+	if (!conf->trace_enabled)
+		return;
+	if (conf->trace_limit > 0) {
+		tail = (uint32_t)conf->trace_limit / 2;
+		head = (uint32_t)conf->trace_limit - tail;
+	}
+	e->trace.head_cap = head;
+	e->trace.tail_cap = tail;
+	e->trace.ents = calloc(head + tail, sizeof(*e->trace.ents));
+	if (e->trace.ents == NULL)
+		fatal("out of memory for the trace buffer");
+}
+
+struct svc_evidence *svc_evidence_new(struct app *app)
+{
+	struct svc_evidence *e = calloc(1, sizeof(*e));
+
+	if (e == NULL)
+		fatal("out of memory for the evidence");
+	e->app = app;
+	buf_init(&e->text, 0);
+	read_mask(e);
+	make_trace(e);
+	return e;
+}
+
+void svc_evidence_free(struct svc_evidence **e)
+{
+	buf_fini(&(*e)->text);
+	free((*e)->trace.ents);
+	free(*e);
+	*e = NULL;
+}
+
+struct dsl_trace *svc_evidence_trace(struct svc_evidence *e)
+{
+	dsl_trace_reset(&e->trace);
+	return &e->trace;
+}
+
+/* ---- masked event data ----------------------------------------------- */
+
+static bool is_masked(const struct svc_evidence *e, struct str key)
+{
+	for (unsigned i = 0; i < e->mask_cnt; i++)
+		if (str_eq(e->mask[i], key))
+			return true;
+	return false;
+}
+
+/* Depth is bounded by the limits of json_in. */
+static void put_masked(
+	const struct svc_evidence *e, struct json_out *o, const struct jv *v)
+{
+	if (v->type == JV_ARR) {
+		json_out_arr(o);
+		for (uint32_t i = 0; i < v->n; i++)
+			put_masked(e, o, &v->u.arr[i]);
+		json_out_arr_end(o);
+	} else if (v->type == JV_OBJ) {
+		json_out_obj(o);
+		for (uint32_t i = 0; i < v->n; i++) {
+			const struct jv_member *m = &v->u.obj[i];
+
+			json_out_key_str(o, m->key);
+			if (is_masked(e, m->key))
+				json_out_cstr(o, "***");
+			else
+				put_masked(e, o, &m->val);
+		}
+		json_out_obj_end(o);
+	} else {
+		json_out_val(o, v);
+	}
+}
+
+static struct str data_text(struct svc_evidence *e, const struct jv *data)
+{
+	struct json_out o;
+
+	if (e->text.cap > TEXT_KEEP_BYTES)
+		buf_fini(&e->text);
+	buf_reset(&e->text);
+	json_out_init(&o, &e->text);
+	if (e->mask_cnt)
+		put_masked(e, &o, data);
+	else
+		json_out_val(&o, data);
+	return buf_str(&e->text);
+}
+
+static const struct jv masked = {
+	.type = JV_STR, .u.s = {"***", sizeof("***") - 1}};
+
+static const struct jv *field_value(const struct svc_evidence *e,
+	const struct dsl_field_ref *ref, const struct jv *v)
+{
+	return ref->field == DSL_F_DATA && is_masked(e, ref->key) ? &masked : v;
+}
+
+/* ---- the row ---------------------------------------------------------- */
+
+static void put_fields(const struct svc_evidence *e, struct arena *a,
+	const struct svc_run *run, struct run_rec *rec)
+{
+	unsigned i, cnt;
+	const struct dsl_field_ref *refs =
+		dsl_program_fields(run->strategy->prog, &cnt);
+	struct run_field *f = arena_calloc(a, cnt ? cnt : 1, sizeof(*f));
+
+	if (f == NULL || run->fields == NULL)
+		return;
+	for (i = 0; i < cnt; i++) {
+		f[i].path = refs[i].path;
+		f[i].value = field_value(e, &refs[i], &run->fields[i]);
+	}
+	rec->fields = f;
+	rec->fields_cnt = cnt;
+}
+
+#define BRANCH_MAX 32
+
+static void put_trace(
+	const struct dsl_trace *t, struct arena *a, struct run_rec *rec)
+{
+	uint32_t i, cnt = dsl_trace_kept(t);
+	struct run_ent *ents = arena_calloc(a, cnt ? cnt : 1, sizeof(*ents));
+	char(*branch)[BRANCH_MAX] =
+		arena_calloc(a, cnt ? cnt : 1, sizeof(*branch));
+
+	if (ents == NULL || branch == NULL)
+		return;
+	for (i = 0; i < cnt; i++) {
+		const struct dsl_trace_ent *ent = dsl_trace_at(t, i);
+
+		ents[i].node_id = dsl_ent_node_id(t, ent);
+		ents[i].type = dsl_ent_type(t, ent);
+		ents[i].branch = dsl_branch_text(ent, branch[i]);
+		ents[i].value = &ent->value;
+	}
+	rec->ents = ents;
+	rec->ents_cnt = cnt;
+	rec->ents_cut = t->total - cnt;
+}
+
+static void put_result(const struct svc_run *run, struct run_rec *rec)
+{
+	const struct dsl_run *r = run->run;
+
+	if (run->status != DSL_STATUS_OK) {
+		rec->error_code = str_from(dsl_error_log_code(&r->err));
+		rec->error_message = str_from(r->err.message);
+		rec->error_node = r->err.node_id;
+		return;
+	}
+	rec->has_points =
+		r->points.type == JV_INT || r->points.type == JV_FLOAT;
+	if (rec->has_points)
+		rec->points = r->points.type == JV_INT ? (double)r->points.u.i
+						       : r->points.u.d;
+	if (r->case_name.type == JV_STR)
+		rec->case_name = r->case_name.u.s;
+}
+
+/* Why the run is kept; NULL: it is not. */
+static const char *keep_reason(
+	const struct svc_evidence *e, const struct svc_run *run)
+{
+	double rate = e->app->conf->trace_sample_rate;
+
+	if (run->status != DSL_STATUS_OK)
+		return dsl_status_name(run->status);
+	if (run->is_refused)
+		return "refused";
+	return rate > 0 && rnd_unit() < rate ? "sampled" : NULL;
+}
+
+static void send_row(struct svc_evidence *e, struct arena *a,
+	const struct svc_run *run, const char *reason, const struct uuid *id)
+{
+	const struct svc_strategy *s = run->strategy;
+	bool is_sample = run->status == DSL_STATUS_OK && !run->is_refused;
+	struct run_rec rec = {
+		.id = *id,
+		.at_us = clock_wall_us(),
+		.strategy_id = str_from(s->id_text),
+		.strategy_version = s->version,
+		.strategy_type =
+			s->is_extend ? STR("DSL_EXTEND") : STR("DSL_FULL"),
+		.realm = s->realm,
+		.game = run->ids.game,
+		.task = run->ids.task,
+		.user = run->ids.user,
+		.status = str_from(dsl_status_name(run->status)),
+		.duration_ns = run->duration_ns,
+		.nodes = e->trace.total,
+		.sampled = is_sample,
+		.weight = 1,
+		.reason = str_from(reason),
+		.correlation_id = run->correlation_id,
+		.ast_sha256 = str_from(s->ast_sha256),
+		.parent_strategy = s->parent,
+		.data_json = data_text(e, run->data),
+	};
+
+	if (is_sample && e->app->conf->trace_sample_rate < 1)
+		rec.weight = 1 / e->app->conf->trace_sample_rate;
+	put_result(run, &rec);
+	if (s->prog) {
+		put_fields(e, a, run, &rec);
+		put_trace(&e->trace, a, &rec);
+	}
+	trace_send_run(e->app->trace, is_sample ? EV_SAMPLE : EV_ERROR, &rec);
+}
+
+bool svc_evidence_record(struct svc_evidence *e, struct arena *a,
+	const struct svc_run *run, struct uuid *id_r)
+{
+	const struct svc_strategy *s = run->strategy;
+	const char *reason;
+
+	metric_dsl(s->realm, s->is_extend, run->status,
+		run->status == DSL_STATUS_OK
+			? NULL
+			: dsl_error_log_code(&run->run->err),
+		run->duration_ns, e->trace.total);
+	if (!e->app->conf->trace_enabled)
+		return false;
+	reason = keep_reason(e, run);
+	if (reason == NULL)
+		return false;
+	uuid_make_v7(id_r);
+	send_row(e, a, run, reason, id_r);
+	return true;
+}
