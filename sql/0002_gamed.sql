@@ -44,6 +44,14 @@ CREATE TABLE gamed.agg_task (
 	PRIMARY KEY (task_id, shard)
 ) WITH (fillfactor = 50);
 
+-- Awards that went with their task or game.  The ledger and the wallets keep
+-- them, so the books balance only with these.
+CREATE TABLE gamed.removed_awards (
+	user_id uuid PRIMARY KEY,
+	n bigint NOT NULL,
+	points_sum bigint NOT NULL
+);
+
 -- data.minutes when it is a number above zero, as JSON or as text; null for
 -- everything else, so that one odd award cannot fail those after it.  The
 -- bounds keep the cast to double precision from failing.
@@ -160,6 +168,11 @@ BEGIN
 		SELECT DISTINCT "taskId" AS t, "userId" AS u FROM old_rows
 		WHERE "taskId" IS NOT NULL AND "userId" IS NOT NULL
 	) q HAVING count(*) > 0;
+	INSERT INTO gamed.removed_awards AS r
+	SELECT "userId", count(*), coalesce(sum(points), 0) FROM old_rows
+	WHERE "userId" IS NOT NULL GROUP BY "userId" ORDER BY "userId"
+	ON CONFLICT (user_id) DO UPDATE SET n = r.n + excluded.n,
+		points_sum = r.points_sum + excluded.points_sum;
 	RETURN NULL;
 END $f$;
 

@@ -1,36 +1,165 @@
 /*
- * ctl_main.c - gamectl: finds the command and runs it.  A command is a row of
- * the table and a file ctl_<command>.c.
+ * ctl_main.c - gamectl: reads the settings, finds the command and runs it.  A
+ * command is a row of the table and a file ctl_<command>.c.
  */
 #include "ctl/ctl.h"
 
+#include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "db/db_sync.h"
+
+#define ASSIGNMENTS_MAX 64
 
 static const struct command {
 	const char *name;
 	int (*run)(int argc, char **argv, const struct conf *conf);
 	const char *help;
 } commands[] = {
+	{"apikey", ctl_apikey, "create, list and revoke API keys"},
 	{"dsl", ctl_dsl, "check or run programs given as JSON lines"},
+	{"migrate", ctl_migrate, "bring the database to this release's schema"},
+	{"verify-points", ctl_verify_points,
+		"check wallets, ledger and aggregates against the awards"},
 };
+
+static struct {
+	bool json;
+} self;
 
 static void usage(FILE *to)
 {
-	fprintf(to, "usage: gamectl command [argument ...]\n");
+	fprintf(to, "usage: gamectl [-c file] [-o section.key=value] [--json] "
+		    "command [argument ...]\n");
 	for (size_t i = 0; i < NELEM(commands); i++)
-		fprintf(to, "  %-12s %s\n", commands[i].name, commands[i].help);
+		fprintf(to, "  %-14s %s\n", commands[i].name, commands[i].help);
+}
+
+bool ctl_json(void)
+{
+	return self.json;
+}
+
+int ctl_fail(const struct err *err)
+{
+	fprintf(stderr, "gamectl: %s\n", err->text);
+	return 1;
+}
+
+int ctl_usage(const char *text)
+{
+	fprintf(stderr, "usage: gamectl %s\n", text);
+	return 2;
+}
+
+struct json_out *ctl_line_start(struct ctl_line *l)
+{
+	buf_init(&l->b, 0);
+	json_out_init(&l->o, &l->b);
+	json_out_obj(&l->o);
+	return &l->o;
+}
+
+void ctl_line_end(struct ctl_line *l)
+{
+	json_out_obj_end(&l->o);
+	buf_add_char(&l->b, '\n');
+	fwrite(l->b.p, 1, l->b.len, stdout);
+	buf_fini(&l->b);
+}
+
+struct db_sync *ctl_db_open(const struct conf *conf)
+{
+	struct db_sync *db;
+	struct err err;
+	struct buf conninfo;
+
+	buf_init(&conninfo, 0);
+	conf_db_conninfo(conf, &conninfo);
+	db = db_sync_open(conninfo.p, &err);
+	buf_fini(&conninfo);
+	if (!db)
+		(void)ctl_fail(&err);
+	return db;
+}
+
+/* --json may stand anywhere, since people append it. */
+static int take_json(int argc, char **argv)
+{
+	int kept = 0;
+
+	for (int i = 0; i < argc; i++) {
+		if (strcmp(argv[i], "--json") == 0)
+			self.json = true;
+		else
+			argv[kept++] = argv[i];
+	}
+	argv[kept] = NULL;
+	return kept;
+}
+
+static int run(const char *name, int argc, char **argv, const struct conf *conf)
+{
+	for (size_t i = 0; i < NELEM(commands); i++)
+		if (strcmp(name, commands[i].name) == 0)
+			return commands[i].run(argc, argv, conf);
+	fprintf(stderr, "gamectl: there is no command %s\n", name);
+	usage(stderr);
+	return 2;
 }
 
 int main(int argc, char **argv)
 {
-	if (argc > 1 && strcmp(argv[1], "-h") == 0) {
-		usage(stdout);
-		return 0;
+	static struct conf conf;
+	char *assignments[ASSIGNMENTS_MAX];
+	unsigned assignments_cnt = 0;
+	const char *path = NULL;
+	struct err err;
+	int c, status;
+
+	log_init("ctl", -1);
+	log_set_fd(STDERR_FILENO);
+	log_set_level(LOG_L_WARN);
+	argc = take_json(argc, argv);
+	while ((c = getopt(argc, argv, "+c:ho:")) != -1) {
+		switch (c) {
+		case 'c':
+			path = optarg;
+			break;
+		case 'o':
+			if (assignments_cnt == ASSIGNMENTS_MAX) {
+				fprintf(stderr, "gamectl: too many -o\n");
+				return 2;
+			}
+			assignments[assignments_cnt++] = optarg;
+			break;
+		case 'h':
+			usage(stdout);
+			return 0;
+		default:
+			usage(stderr);
+			return 2;
+		}
 	}
-	for (size_t i = 0; argc > 1 && i < NELEM(commands); i++)
-		if (strcmp(argv[1], commands[i].name) == 0)
-			return commands[i].run(argc - 1, argv + 1, NULL);
-	usage(stderr);
-	return 2;
+	if (optind == argc) {
+		usage(stderr);
+		return 2;
+	}
+	if (conf_load(&conf, path, assignments, assignments_cnt, &err) < 0) {
+		(void)ctl_fail(&err);
+		return 2;
+	}
+	argc -= optind;
+	argv += optind;
+	optind = 1; /* commands have options of their own */
+	status = run(argv[0], argc, argv, &conf);
+	if (fflush(stdout) != 0 || ferror(stdout)) {
+		fprintf(stderr, "gamectl: cannot write: %s\n", strerror(errno));
+		return 1;
+	}
+	return status;
 }

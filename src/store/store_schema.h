@@ -19,5 +19,9 @@
 #define SCHEMA_MISMATCH_FMT                                        \
 	"database schema is version %lld, this program needs %d: " \
 	"run gamectl migrate"
+/* The same arguments, for gamectl migrate itself. */
+#define SCHEMA_NEWER_FMT                                                \
+	"database schema is version %lld, newer than the %d that this " \
+	"program knows: use the gamectl of the newer release"
 
 #endif
