@@ -14,7 +14,7 @@ CONF_STR(env, "server", "env", "ENV", "dev", 0,
 	"dev, test, stage or prod; the last two log JSON and arm the checks")
 CONF_STR(log_level, "server", "log_level", "LOG_LEVEL", "INFO", 1,
 	"lowest level written: DEBUG, INFO, WARNING, ERROR")
-CONF_INT(workers, "server", "workers", "WEB_CONCURRENCY", 2, 1, 60, 1,
+CONF_INT(workers, "server", "workers", "WEB_CONCURRENCY", 2, 1, 30, 1,
 	"number of HTTP worker processes")
 CONF_STR(run_dir, "server", "run_dir", "", "/run/gamed", 0,
 	"directory of the admin socket")

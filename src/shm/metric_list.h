@@ -50,3 +50,29 @@ METRIC(M_AWARD_BATCHES, C, "gamed_award_batches_total", "",
 	"Award statements sent")
 METRIC(M_AWARD_SPLITS, C, "gamed_award_batch_splits_total", "",
 	"Award statements that failed and were split")
+METRIC(M_DEATHS_WORKER_EXIT, C, "gamed_child_deaths_total",
+	"role=\"worker\",cause=\"exit\"", "Children that died while they were wanted")
+METRIC(M_DEATHS_WORKER_SIGNAL, C, "gamed_child_deaths_total",
+	"role=\"worker\",cause=\"signal\"", "")
+METRIC(M_DEATHS_WORKER_STUCK, C, "gamed_child_deaths_total",
+	"role=\"worker\",cause=\"stuck\"", "")
+METRIC(M_DEATHS_LOGGER_EXIT, C, "gamed_child_deaths_total",
+	"role=\"logger\",cause=\"exit\"", "")
+METRIC(M_DEATHS_LOGGER_SIGNAL, C, "gamed_child_deaths_total",
+	"role=\"logger\",cause=\"signal\"", "")
+METRIC(M_DEATHS_LOGGER_STUCK, C, "gamed_child_deaths_total",
+	"role=\"logger\",cause=\"stuck\"", "")
+METRIC(M_DEATHS_STATS_EXIT, C, "gamed_child_deaths_total",
+	"role=\"stats\",cause=\"exit\"", "")
+METRIC(M_DEATHS_STATS_SIGNAL, C, "gamed_child_deaths_total",
+	"role=\"stats\",cause=\"signal\"", "")
+METRIC(M_DEATHS_STATS_STUCK, C, "gamed_child_deaths_total",
+	"role=\"stats\",cause=\"stuck\"", "")
+METRIC(M_RELOADS_OK, C, "gamed_reloads_total", "result=\"done\"",
+	"Reloads of the configuration by result")
+METRIC(M_RELOADS_REFUSED, C, "gamed_reloads_total", "result=\"refused\"", "")
+METRIC(M_RELOADS_FAILED, C, "gamed_reloads_total", "result=\"failed\"", "")
+METRIC(M_RELOAD_OK, G, "gamed_config_in_force", "",
+	"1 when the last reload was taken, 0 when the file was refused")
+METRIC(M_GENERATION, G, "gamed_generation", "",
+	"Generation of workers, one more for every reload")

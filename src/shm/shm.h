@@ -45,6 +45,8 @@ struct shm *shm_create(struct err *err_r) MUST_CHECK;
 void shm_attach(struct shm *s, unsigned slot, enum shm_role role);
 /* Every second from the loop: heartbeat and the process's own gauges. */
 void shm_beat(void);
+/* Monotonic milliseconds of the slot's last beat, 0: none. Master's watchdog. */
+uint64_t shm_heartbeat_ms(const struct shm *s, unsigned slot);
 
 void metric_add(enum metric_id m, uint64_t n);
 void metric_set(enum metric_id m, uint64_t v);

@@ -1,12 +1,8 @@
-/*
- * store_award.c - see store_award.h.  Runs in workers.
- *
- * The arrays of a batch are sent in the binary form of Postgres: no quoting,
- * and the server parses nothing.
- */
+/* store_award.c - see store_award.h.  Runs in workers. */
 #include "store/store_award.h"
 
 #include <assert.h>
+#include <stdio.h>
 
 #include "store/store_award_sql.h"
 
@@ -102,141 +98,80 @@ bool store_award_found(struct arena *a, const struct db_res *res,
 	return db_res_rows(res) > 0 && row_award(a, res, 0, row_r);
 }
 
-/*
- * Binary arrays: dimensions, flag "has NULLs", element type, then length and
- * lower bound of the one dimension, then each element as length and bytes,
- * length -1 for NULL (array_recv).  All integers big-endian.
- */
-enum { OID_INT4 = 23, OID_TEXT = 25, OID_UUID = 2950 };
-
-static void put_u32(struct buf *b, uint32_t v)
-{
-	const uint8_t be[4] = {(uint8_t)(v >> 24), (uint8_t)(v >> 16),
-		(uint8_t)(v >> 8), (uint8_t)v};
-
-	buf_add(b, be, sizeof(be));
-}
-
-static void put_array(struct buf *b, uint32_t elem_oid, unsigned cnt)
-{
-	put_u32(b, 1);
-	put_u32(b, 1);
-	put_u32(b, elem_oid);
-	put_u32(b, cnt);
-	put_u32(b, 1);
-}
-
-static void put_bytes(struct buf *b, const void *p, size_t len)
-{
-	put_u32(b, (uint32_t)len);
-	buf_add(b, p, len);
-}
-
-static void put_null(struct buf *b)
-{
-	put_u32(b, UINT32_MAX);
-}
-
-static void put_text(struct buf *b, struct str s)
-{
-	if (s.p)
-		put_bytes(b, s.p, s.len);
-	else
-		put_null(b);
-}
-
-static void put_int(struct buf *b, int32_t v)
-{
-	put_u32(b, sizeof(v));
-	put_u32(b, (uint32_t)v);
-}
-
-/* Where each array of the statement comes from. */
+/* Which array of the statement comes from which member. */
 static const struct column {
-	uint32_t oid;
+	enum db_array_type type;
 	size_t offset; /* in struct store_award */
 } columns[] = {
-	{OID_UUID, offsetof(struct store_award, id)},
-	{OID_UUID, offsetof(struct store_award, new_id)},
-	{OID_TEXT, offsetof(struct store_award, user)},
-	{OID_UUID, offsetof(struct store_award, task_id)},
-	{OID_INT4, offsetof(struct store_award, points)},
-	{OID_TEXT, offsetof(struct store_award, case_name)},
-	{OID_TEXT, offsetof(struct store_award, key)},
-	{OID_TEXT, offsetof(struct store_award, data_json)},
-	{OID_TEXT, offsetof(struct store_award, key_prefix)},
-	{OID_TEXT, offsetof(struct store_award, strategy_id)},
-	{OID_INT4, offsetof(struct store_award, strategy_version)},
-	{OID_TEXT, offsetof(struct store_award, ast_sha256)},
+	{DB_ARRAY_UUID, offsetof(struct store_award, id)},
+	{DB_ARRAY_UUID, offsetof(struct store_award, new_id)},
+	{DB_ARRAY_TEXT, offsetof(struct store_award, user)},
+	{DB_ARRAY_UUID, offsetof(struct store_award, task_id)},
+	{DB_ARRAY_INT4, offsetof(struct store_award, points)},
+	{DB_ARRAY_TEXT, offsetof(struct store_award, case_name)},
+	{DB_ARRAY_TEXT, offsetof(struct store_award, key)},
+	{DB_ARRAY_TEXT, offsetof(struct store_award, data_json)},
+	{DB_ARRAY_TEXT, offsetof(struct store_award, key_prefix)},
+	{DB_ARRAY_TEXT, offsetof(struct store_award, strategy_id)},
+	{DB_ARRAY_INT4, offsetof(struct store_award, strategy_version)},
+	{DB_ARRAY_TEXT, offsetof(struct store_award, ast_sha256)},
 };
 
-static void put_element(
-	struct buf *b, const struct column *c, const struct store_award *a)
+_Static_assert(NELEM(columns) == STORE_AWARD_ARRAYS, "one array a column");
+
+static void put_element(struct db_array *to, const struct column *c,
+	const struct store_award *a)
 {
 	const char *member = (const char *)a + c->offset;
+	struct uuid u;
 	struct str s;
 	int32_t i;
 
-	switch (c->oid) {
-	case OID_UUID:
-		put_bytes(b, member, sizeof(struct uuid));
-		return;
-	case OID_INT4:
-		memcpy(&i, member, sizeof(i));
-		if (c->offset == offsetof(struct store_award,
-					 strategy_version) &&
-			i == STORE_VERSION_BUILTIN)
-			put_null(b);
-		else
-			put_int(b, i);
-		return;
-	default:
+	if (c->type == DB_ARRAY_UUID) {
+		memcpy(&u, member, sizeof(u));
+		db_array_uuid(to, &u);
+	} else if (c->type == DB_ARRAY_TEXT) {
 		memcpy(&s, member, sizeof(s));
-		put_text(b, s);
+		db_array_text(to, s);
+	} else {
+		memcpy(&i, member, sizeof(i));
+		if (i == STORE_VERSION_BUILTIN &&
+			c->offset ==
+				offsetof(struct store_award, strategy_version))
+			db_array_null(to);
+		else
+			db_array_i32(to, i);
 	}
-}
-
-void store_award_write_init(struct store_award_write *w)
-{
-	memset(w, 0, sizeof(*w));
-	buf_init(&w->text, 0);
 }
 
 void store_award_write_fini(struct store_award_write *w)
 {
-	buf_fini(&w->text);
+	for (unsigned c = 0; c < NELEM(columns); c++)
+		db_array_fini(&w->arrays[c]);
 }
 
 void store_award_write_shrink(struct store_award_write *w, size_t keep_bytes)
 {
-	if (w->text.cap > keep_bytes)
-		buf_fini(&w->text);
+	for (unsigned c = 0; c < NELEM(columns); c++)
+		if (w->arrays[c].buf.cap > keep_bytes)
+			db_array_fini(&w->arrays[c]);
 }
 
 void store_award_write(struct store_award_write *w, struct db_pool *db,
 	struct store_award *const *awards, unsigned cnt,
 	int64_t conversion_rate, db_job_cb cb, void *arg)
 {
-	size_t start[NELEM(columns) + 1];
 	unsigned c, i;
 
 	assert(cnt > 0 && cnt <= STORE_AWARDS_MAX);
-	buf_reset(&w->text);
 	for (c = 0; c < NELEM(columns); c++) {
-		start[c] = w->text.len;
-		put_array(&w->text, columns[c].oid, cnt);
+		db_array_begin(&w->arrays[c], columns[c].type);
 		for (i = 0; i < cnt; i++)
-			put_element(&w->text, &columns[c], awards[i]);
+			put_element(&w->arrays[c], &columns[c], awards[i]);
+		w->params[c] = db_array_param(&w->arrays[c]);
 	}
-	start[c] = w->text.len;
-	put_u32(&w->text, (uint32_t)conversion_rate);
-	for (c = 0; c < NELEM(w->params); c++) {
-		size_t end = c < NELEM(columns) ? start[c + 1] : w->text.len;
-
-		w->params[c] = (struct db_param){.p = w->text.p + start[c],
-			.len = (int)(end - start[c]),
-			.binary = 1};
-	}
+	snprintf(w->rate, sizeof(w->rate), "%d", (int)conversion_rate);
+	w->params[c] = (struct db_param){.p = w->rate};
 	w->call = (struct db_call){.stmt = &stmt_write, .params = w->params};
 	w->job = (struct db_job){.lane = DB_LANE_WRITE,
 		.calls = &w->call,

@@ -7,6 +7,7 @@
 #define STORE_STORE_AWARD_H
 
 #include "base/arena.h"
+#include "db/db_array.h"
 #include "store/store_op.h"
 
 #define STORE_AWARDS_MAX      64  /* in one statement */
@@ -69,17 +70,20 @@ struct store_award {
 	int64_t created_us;
 };
 
-/* A write on its way; storage kept from one batch to the next. */
+#define STORE_AWARD_ARRAYS 12
+
+/* A write on its way, all zero before its first use; keeps its memory from
+ * one batch to the next. */
 struct store_award_write {
 	struct db_job job; /* arg is the caller's */
 	struct db_call call;
-	struct db_param params[13];
-	struct buf text; /* the arrays in binary form */
+	struct db_param params[STORE_AWARD_ARRAYS + 1];
+	struct db_array arrays[STORE_AWARD_ARRAYS];
+	char rate[STORE_NUM_MAX];
 };
 
-void store_award_write_init(struct store_award_write *w);
 void store_award_write_fini(struct store_award_write *w);
-/* Gives back a buffer that a large batch made larger than that. */
+/* Gives back buffers that a large batch made larger than that. */
 void store_award_write_shrink(struct store_award_write *w, size_t keep_bytes);
 /* 1 to STORE_AWARDS_MAX awards; all are stored or none. */
 void store_award_write(struct store_award_write *w, struct db_pool *db,

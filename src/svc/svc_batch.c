@@ -15,6 +15,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "conf/conf.h"
+#include "db/db_sqlstate.h"
 #include "shm/shm.h"
 #include "svc/app.h"
 
@@ -67,7 +68,6 @@ static struct group *group_new(struct svc_batch *b)
 		if (g == NULL)
 			fatal("out of memory for a batch of awards");
 		g->owner = b;
-		store_award_write_init(&g->op);
 		g->timer =
 			event_new(b->app->base, -1, 0, group_retry_on_timer, g);
 		if (g->timer == NULL)
@@ -197,32 +197,6 @@ static void group_look_up(struct group *g)
 
 /* ---- what a failure means -------------------------------------------- */
 
-enum verdict {
-	V_DATA,   /* some award cannot be stored */
-	V_RETRY,  /* lost against another transaction, nothing happened */
-	V_LOCKED, /* one row is held too long, or the statement took too long */
-	V_DOWN,   /* the server serves nobody now */
-	V_UNKNOWN /* it may have committed */
-};
-
-static bool state_is(const char *sqlstate, const char *prefix)
-{
-	return str_starts_with(str_from(sqlstate), prefix);
-}
-
-static enum verdict judge(const char *s)
-{
-	if (state_is(s, "40001") || state_is(s, "40P01"))
-		return V_RETRY;
-	if (state_is(s, "55P03") || state_is(s, "57014"))
-		return V_LOCKED;
-	if (state_is(s, "57") || state_is(s, "08"))
-		return V_UNKNOWN;
-	if (state_is(s, "53") || state_is(s, "58") || state_is(s, "25006"))
-		return V_DOWN;
-	return V_DATA;
-}
-
 static void group_retry_on_timer(evutil_socket_t fd, short what, void *arg)
 {
 	struct group *g = arg;
@@ -254,15 +228,16 @@ static void group_refused(struct group *g, const struct db_reply *rep)
 /* True when the group lives on (it waits for its retry). */
 static bool group_failed(struct group *g, const struct db_reply *rep)
 {
-	switch (judge(rep->sqlstate)) {
-	case V_RETRY:
+	switch (db_sqlstate_class(rep->sqlstate)) {
+	case DB_SQL_RETRY:
 		if (g->retries_cnt < RETRIES_MAX) {
 			group_retry(g);
 			return true;
 		}
 		group_end(g, SVC_WRITE_LATER);
 		return false;
-	case V_LOCKED:
+	case DB_SQL_LOCKED:
+	case DB_SQL_CANCELLED:
 		/* in halves every part would wait again: one at a time, and
 		 * only the awards behind the lock are late */
 		if (g->cnt > 1)
@@ -270,16 +245,18 @@ static bool group_failed(struct group *g, const struct db_reply *rep)
 		else
 			group_end(g, SVC_WRITE_LATER);
 		return false;
-	case V_DATA:
+	case DB_SQL_OTHER:
+	case DB_SQL_UNIQUE:
+	case DB_SQL_FOREIGN_KEY:
 		if (g->cnt > 1)
 			group_split(g, (g->cnt + 1) / 2);
 		else
 			group_refused(g, rep);
 		return false;
-	case V_DOWN:
+	case DB_SQL_RESOURCES:
 		group_end(g, SVC_WRITE_LATER);
 		return false;
-	case V_UNKNOWN:
+	case DB_SQL_CONNECTION:
 		group_look_up(g);
 		return false;
 	}

@@ -73,7 +73,7 @@ Test(conf, refuses_with_line_and_column)
 	} cases[] = {
 		{"server:\n  workers: 0\n", ":2:12: server.workers: \"0\", "
 					    "expected an integer from "
-					    "1 to 60"},
+					    "1 to 30"},
 		{"server:\n  workers: \"2\"\n",
 			":2:12: server.workers: quoted text, expected an "
 			"integer"},
@@ -81,7 +81,7 @@ Test(conf, refuses_with_line_and_column)
 			":2:12: server.workers: list, expected an integer"},
 		{"server:\n  workers: two\n",
 			":2:12: server.workers: \"two\", expected an integer "
-			"from 1 to 60"},
+			"from 1 to 30"},
 		{"server:\n  wokers: 2\n",
 			":2:3: unknown setting \"server.wokers\", expected one "
 			"of gamed.yaml(5)"},
