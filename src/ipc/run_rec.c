@@ -11,7 +11,7 @@
 #define WORD_MAX    255   /* ids and names that the API bounds already */
 #define NODE_ID_MAX 256   /* dsl.md 21, node_id_header */
 #define MESSAGE_MAX 2048  /* error text */
-#define VALUE_DEPTH 128   /* nesting of the request body's values */
+#define VALUE_DEPTH 128   /* nesting; a deeper value is null */
 #define DATA_MAX    98304 /* event data; JSON cannot be cut, so all or none */
 #define FIELDS_MAX  1024  /* distinct fields; a program has fewer nodes */
 
@@ -255,7 +255,7 @@ static void get_value(struct dec *d, struct jv *v_r, unsigned depth)
 	uint8_t type = get_u8(&d->in);
 
 	*v_r = jv_null();
-	if (type > JV_OBJ || depth > VALUE_DEPTH)
+	if (type > JV_OBJ || depth > VALUE_DEPTH + 1)
 		d->in.bad = true;
 	if (d->in.bad)
 		return;
