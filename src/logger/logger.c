@@ -1,0 +1,280 @@
+/*
+ * logger.c - role main of the logger: takes evidence from the workers and
+ * writes it to Postgres.  Entered once by the master's child, never returns.
+ *
+ * It leaves after EOF of every trace socket, when all rows are written or
+ * flush_timeout_s has passed; its last line says how many rows went where.
+ */
+#include "logger/logger.h"
+
+#include <event2/event.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "ipc/evidence.h"
+#include "logger/trace_batch.h"
+#include "logger/trace_flush.h"
+#include "logger/trace_recv.h"
+
+#define QUIT_MS   1000 /* to write out after SIGQUIT */
+#define ORPHAN_MS 1400 /* after the master's death (DESIGN 11: 1.5 s) */
+
+static struct {
+	const struct inherit *in;
+	struct event_base *base;
+	struct ev_queue queue;
+	struct trace_recv *recv;
+	struct trace_flush *flush;
+	struct event *ev_beat, *ev_quit, *ev_death, *ev_deadline;
+	bool leaving; /* out of the loop as soon as all rows are written */
+	bool all_workers_gone;
+} self;
+
+static void set_deadline(uint64_t ms)
+{
+	struct timeval tv = {
+		(time_t)(ms / 1000), (suseconds_t)(ms % 1000 * 1000)};
+
+	if (event_add(self.ev_deadline, &tv) < 0)
+		fatal("cannot set the deadline of the logger");
+}
+
+static void leave_if_done(void)
+{
+	if (self.leaving && trace_flush_is_idle(self.flush))
+		event_base_loopbreak(self.base);
+}
+
+static void leave(uint64_t within_ms)
+{
+	self.leaving = true;
+	set_deadline(within_ms);
+	trace_flush_hurry(self.flush);
+	leave_if_done();
+}
+
+static void on_rows(void *arg)
+{
+	(void)arg;
+	trace_flush_kick(self.flush);
+}
+
+static void on_eof(void *arg)
+{
+	(void)arg;
+	self.all_workers_gone = true;
+	log_info("all workers are gone, writing out rows=%llu",
+		(unsigned long long)self.queue.rows);
+	/* a deadline that runs already is the shorter one */
+	if (!event_pending(self.ev_deadline, EV_TIMEOUT, NULL))
+		set_deadline(
+			(uint64_t)self.in->conf->logger_flush_timeout_s * 1000);
+	self.leaving = true;
+	trace_flush_hurry(self.flush);
+	leave_if_done();
+}
+
+static void on_idle(void *arg)
+{
+	(void)arg;
+	leave_if_done();
+}
+
+static void on_quit(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	(void)arg;
+	trace_recv_stop(self.recv);
+	leave(QUIT_MS);
+}
+
+/* The workers drain now; EOF comes when the last of them has left. */
+static void on_death(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	(void)arg;
+	event_del(self.ev_death);
+	set_deadline(ORPHAN_MS);
+	trace_flush_hurry(self.flush);
+}
+
+static void on_deadline(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	(void)arg;
+	event_base_loopbreak(self.base);
+}
+
+static void publish(void)
+{
+	uint64_t oldest = ev_queue_oldest_ms(&self.queue);
+
+	metric_set(M_EV_LOGGER_ROWS, self.queue.rows);
+	metric_set(M_EV_LOGGER_BYTES, self.queue.bytes);
+	metric_set(M_EV_LAG_MS, oldest ? clock_mono_ms() - oldest : 0);
+}
+
+static void on_beat(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	(void)arg;
+	shm_beat();
+	publish();
+}
+
+/* Rows that the predecessor had taken and neither stored nor dropped. */
+static void count_inheritance(unsigned slot)
+{
+	for (unsigned c = 0; c < EV_CLASS_CNT; c++) {
+		uint64_t taken = 0, gone;
+
+		for (unsigned s = 0; s < SHM_SLOTS_MAX; s++)
+			taken += shm_ev_taken(s, c);
+		gone = metric_slot(slot, M_EV_STORED_AUDIT + c) +
+		       metric_evidence_dropped_slot(slot, c);
+		if (taken <= gone)
+			continue;
+		metric_evidence_dropped(c, EV_DROP_LOGGER_KILLED, taken - gone);
+		log_warnx("evidence rows of a killed logger are lost "
+			  "class=%s rows=%llu",
+			evidence_class_name(c),
+			(unsigned long long)(taken - gone));
+	}
+}
+
+/* With all workers gone nobody else will count what they died with. */
+static void count_dead_workers(void)
+{
+	for (unsigned s = SLOT_WORKER_MIN; s <= SLOT_WORKER_MAX; s++)
+		for (unsigned c = 0; c < EV_CLASS_CNT; c++) {
+			uint64_t made = metric_slot(s, M_EV_PRODUCED_AUDIT + c);
+			uint64_t gone = metric_evidence_dropped_slot(s, c) +
+					shm_ev_taken(s, c);
+
+			if (made > gone)
+				metric_evidence_dropped(
+					c, EV_DROP_WORKER_KILLED, made - gone);
+		}
+}
+
+static void say_where_rows_went(uint64_t left)
+{
+	uint64_t made = 0, stored = 0, dropped = 0;
+
+	for (unsigned s = 0; s < SHM_SLOTS_MAX; s++)
+		for (unsigned c = 0; c < EV_CLASS_CNT; c++) {
+			made += metric_slot(s, M_EV_PRODUCED_AUDIT + c);
+			stored += metric_slot(s, M_EV_STORED_AUDIT + c);
+			dropped += metric_evidence_dropped_slot(s, c);
+		}
+	log_info("logger leaves produced=%llu stored=%llu dropped=%llu "
+		 "queued=%llu of_dropped_now=%llu",
+		(unsigned long long)made, (unsigned long long)stored,
+		(unsigned long long)dropped,
+		(unsigned long long)(made - stored - dropped),
+		(unsigned long long)left);
+}
+
+static void init_flush(const struct conf *conf)
+{
+	static char path[CONF_STR_MAX + 32];
+	struct trace_flush_conf fc = {
+		.app_name = "game-logger",
+		.quarantine_path = path,
+		.batch_rows = (unsigned)conf->logger_batch_rows,
+		.batch_ms = (uint32_t)conf->logger_batch_ms,
+		.queue = &self.queue,
+		.on_idle = on_idle,
+	};
+	struct buf conninfo;
+
+	snprintf(path, sizeof(path), "%s/quarantine.jsonl", conf->state_dir);
+	buf_init(&conninfo, 0);
+	conf_db_conninfo(conf, &conninfo);
+	buf_add_char(&conninfo, '\0');
+	fc.conninfo = conninfo.p; /* lives as long as the process */
+	self.flush = trace_flush_new(self.base, &fc);
+}
+
+static void init_events(void)
+{
+	static const struct timeval second = {1, 0};
+
+	self.ev_beat = event_new(self.base, -1, EV_PERSIST, on_beat, NULL);
+	self.ev_quit = evsignal_new(self.base, SIGQUIT, on_quit, NULL);
+	self.ev_deadline = evtimer_new(self.base, on_deadline, NULL);
+	self.ev_death = event_new(self.base, self.in->death_fd,
+		EV_READ | EV_PERSIST, on_death, NULL);
+	if (!self.ev_beat || !self.ev_quit || !self.ev_deadline ||
+		!self.ev_death || event_add(self.ev_beat, &second) < 0 ||
+		event_add(self.ev_quit, NULL) < 0 ||
+		event_add(self.ev_death, NULL) < 0)
+		fatal("cannot make the events of the logger");
+}
+
+static void init(const struct inherit *in)
+{
+	struct trace_recv_conf rc = {
+		.fds = in->trace_fds,
+		.queue = &self.queue,
+		.on_rows = on_rows,
+		.on_eof = on_eof,
+	};
+	struct event_config *ec = event_config_new();
+
+	self.in = in;
+	signal(SIGTERM, SIG_IGN);
+	signal(SIGINT, SIG_IGN);
+	signal(SIGHUP, SIG_IGN);
+	signal(SIGPIPE, SIG_IGN);
+	log_init("logger", (int)in->slot);
+	shm_attach(in->shm, in->slot, SHM_LOGGER);
+	if (ec == NULL || event_config_set_flag(ec,
+				  EVENT_BASE_FLAG_NOLOCK |
+					  EVENT_BASE_FLAG_EPOLL_USE_CHANGELIST))
+		fatal("cannot configure the loop of the logger");
+	self.base = event_base_new_with_config(ec);
+	event_config_free(ec);
+	if (self.base == NULL)
+		fatal("cannot make the loop of the logger");
+	ev_queue_init(&self.queue, (uint64_t)in->conf->logger_queue_rows);
+	init_events();
+	init_flush(in->conf);
+	count_inheritance(in->slot);
+	self.recv = trace_recv_new(self.base, &rc);
+	shm_beat();
+}
+
+void logger_main(const struct inherit *in)
+{
+	uint64_t left;
+
+	init(in);
+	if (write(in->ready_fd, "", 1) != 1)
+		log_warn("cannot tell the master that the logger is ready");
+	close(in->ready_fd);
+	log_info("logger is ready");
+	if (event_base_dispatch(self.base) < 0)
+		fatal("the loop of the logger failed");
+	left = trace_flush_drop_all(self.flush, EV_DROP_SHUTDOWN);
+	if (self.all_workers_gone)
+		count_dead_workers();
+	publish();
+	say_where_rows_went(left);
+	trace_flush_free(&self.flush);
+	trace_recv_free(&self.recv);
+	event_free(self.ev_beat);
+	event_free(self.ev_quit);
+	event_free(self.ev_deadline);
+	event_free(self.ev_death);
+	event_base_free(self.base);
+	exit(0);
+}

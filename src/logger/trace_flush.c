@@ -1,0 +1,343 @@
+/* trace_flush.c - see trace_flush.h.  Logger process. */
+#include "logger/trace_flush.h"
+
+#include <event2/event.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "json/json_out.h"
+#include "logger/copy_conn.h"
+#include "shm/shm.h"
+
+#define BATCH_BYTES    (4u * 1024 * 1024)
+#define JOB_MS         30000
+#define BACKOFF_MIN_MS 100
+#define BACKOFF_MAX_MS 5000
+
+/* Halving 2^n rows leaves at most n + 1 ranges waiting. */
+#define RANGES_MAX 40
+
+enum state {
+	FL_WAITING, /* for rows, their age, or the connection */
+	FL_SENDING, /* a job is on the wire */
+	FL_BACKOFF  /* the server was at fault; the timer runs */
+};
+
+struct range {
+	unsigned lo, hi; /* rows of the batch, hi not included */
+	bool staged;     /* an earlier try may have stored them */
+};
+
+struct trace_flush {
+	struct trace_flush_conf conf;
+	struct copy_conn *conn;
+	struct event *ev_timer;
+	enum state state;
+	bool hurry;
+	uint32_t backoff_ms;
+	struct ev_batch batch;
+	struct range ranges[RANGES_MAX]; /* last one first */
+	unsigned ranges_cnt;
+	struct trace_row row; /* scratch */
+	struct buf lines;     /* COPY text on the wire */
+};
+
+static struct range *top(struct trace_flush *f)
+{
+	return &f->ranges[f->ranges_cnt - 1];
+}
+
+static void set_timer(struct trace_flush *f, uint64_t ms)
+{
+	struct timeval tv = {
+		(time_t)(ms / 1000), (suseconds_t)(ms % 1000 * 1000)};
+
+	if (event_add(f->ev_timer, &tv) < 0)
+		fatal("cannot set the timer of the logger");
+}
+
+/* ---- quarantine --------------------------------------------------------- */
+
+static void quarantine_line(struct buf *out, const struct trace_row *row,
+	const struct copy_reply *why)
+{
+	struct json_out o;
+
+	json_out_init(&o, out);
+	json_out_obj(&o);
+	json_out_key(&o, "at");
+	json_out_time(&o, clock_wall_us(), CLOCK_TS_Z);
+	json_out_kv_cstr(&o, "table", trace_table_name(row->table));
+	json_out_kv_cstr(&o, "sqlstate", why->sqlstate);
+	json_out_kv_cstr(&o, "reason", why->message);
+	json_out_key(&o, "row");
+	trace_row_json(row, out);
+	buf_add_str(out, STR("}\n"));
+}
+
+/* The file holds personal data: mode 0600.  A failure costs only the copy. */
+static void quarantine(struct trace_flush *f, const struct ev_item *it,
+	const struct copy_reply *why)
+{
+	struct buf line;
+	ssize_t n;
+	int fd;
+
+	buf_init(&line, 0);
+	if (trace_row_read(&f->row, it->type, (struct str){it->body, it->len},
+		    it->without_caller) < 0)
+		goto out;
+	quarantine_line(&line, &f->row, why);
+	fd = open(f->conf.quarantine_path,
+		O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
+	if (fd < 0) {
+		log_error("cannot open %s", f->conf.quarantine_path);
+		goto out;
+	}
+	n = write(fd, line.p, line.len);
+	if (n != (ssize_t)line.len)
+		log_error("cannot write to %s", f->conf.quarantine_path);
+	close(fd);
+out:
+	buf_fini(&line);
+}
+
+/* ---- one range ---------------------------------------------------------- */
+
+/* The COPY text of a range; rows that cannot be read leave here. */
+static unsigned build_lines(struct trace_flush *f, const struct range *r)
+{
+	unsigned n = 0;
+
+	buf_reset(&f->lines);
+	for (unsigned i = r->lo; i < r->hi; i++) {
+		struct ev_item **it = &f->batch.items[i];
+
+		if (*it == NULL)
+			continue;
+		if (trace_row_read(&f->row, (*it)->type,
+			    (struct str){(*it)->body, (*it)->len},
+			    (*it)->without_caller) < 0 ||
+			f->row.table != f->batch.table) {
+			ev_item_dropped(f->conf.queue, it, EV_DROP_BAD_RECORD);
+			continue;
+		}
+		trace_row_copy(&f->row, &f->lines);
+		n++;
+	}
+	return n;
+}
+
+static void range_stored(struct trace_flush *f)
+{
+	for (unsigned i = top(f)->lo; i < top(f)->hi; i++)
+		if (f->batch.items[i] != NULL)
+			ev_item_stored(f->conf.queue, &f->batch.items[i]);
+	f->ranges_cnt--;
+	f->backoff_ms = BACKOFF_MIN_MS;
+}
+
+/* Halves the range; a row that stands alone goes to quarantine. */
+static void range_refused(struct trace_flush *f, const struct copy_reply *why)
+{
+	struct range r = *top(f);
+	unsigned mid = r.lo + (r.hi - r.lo) / 2;
+	struct ev_item **it = &f->batch.items[r.lo];
+
+	if (r.hi - r.lo > 1) {
+		*top(f) = (struct range){mid, r.hi, r.staged};
+		f->ranges[f->ranges_cnt++] =
+			(struct range){r.lo, mid, r.staged};
+		return;
+	}
+	if (*it != NULL && strcmp(why->sqlstate, "23503") == 0 &&
+		(*it)->cls == EV_AUDIT && !(*it)->without_caller) {
+		(*it)->without_caller = true; /* and once more */
+		return;
+	}
+	f->ranges_cnt--;
+	if (*it == NULL)
+		return;
+	log_warnx_limited("row refused by the database, kept in %s: %s %s",
+		f->conf.quarantine_path, why->sqlstate, why->message);
+	quarantine(f, *it, why);
+	ev_item_dropped(f->conf.queue, it, EV_DROP_DB_REJECTED);
+}
+
+/* ---- the machine -------------------------------------------------------- */
+
+/* Milliseconds until the queue is worth a batch; 0: now. */
+static uint64_t patience(const struct trace_flush *f)
+{
+	const struct ev_queue *q = f->conf.queue;
+	uint64_t age = clock_mono_ms() - ev_queue_oldest_ms(q);
+
+	if (f->hurry || q->waiting >= f->conf.batch_rows ||
+		q->waiting_bytes >= BATCH_BYTES || age >= f->conf.batch_ms)
+		return 0;
+	return f->conf.batch_ms - age;
+}
+
+/* A range to send stands on top; false when there is nothing to do now. */
+static bool next_range(struct trace_flush *f)
+{
+	uint64_t wait_ms;
+
+	if (f->ranges_cnt > 0)
+		return true;
+	if (f->conf.queue->waiting == 0) {
+		f->conf.on_idle(f->conf.arg);
+		return false;
+	}
+	wait_ms = patience(f);
+	if (wait_ms > 0) {
+		if (!event_pending(f->ev_timer, EV_TIMEOUT, NULL))
+			set_timer(f, wait_ms);
+		return false;
+	}
+	ev_batch_take(
+		&f->batch, f->conf.queue, f->conf.batch_rows, BATCH_BYTES);
+	f->ranges[0] = (struct range){0, f->batch.n, false};
+	f->ranges_cnt = 1;
+	return true;
+}
+
+void trace_flush_kick(struct trace_flush *f)
+{
+	struct copy_job job;
+
+	while (f->state == FL_WAITING && copy_conn_is_ready(f->conn) &&
+		next_range(f)) {
+		if (build_lines(f, top(f)) == 0) {
+			f->ranges_cnt--;
+			continue;
+		}
+		job = (struct copy_job){
+			.table = trace_table_name(f->batch.table),
+			.columns = trace_table_columns(f->batch.table),
+			.lines = buf_str(&f->lines),
+			.staged = top(f)->staged,
+		};
+		f->state = FL_SENDING;
+		copy_conn_send(f->conn, &job);
+	}
+}
+
+static void on_done(void *arg, const struct copy_reply *reply)
+{
+	struct trace_flush *f = arg;
+
+	f->state = FL_WAITING;
+	switch (reply->outcome) {
+	case COPY_STORED:
+		metric_inc(M_EV_BATCHES);
+		range_stored(f);
+		break;
+	case COPY_REFUSED:
+		metric_inc(M_EV_BATCHES_REFUSED);
+		range_refused(f, reply);
+		break;
+	case COPY_FAILED:
+		log_warnx_limited("evidence waits, the database says: %s %s",
+			reply->sqlstate, reply->message);
+		f->state = FL_BACKOFF;
+		set_timer(f, f->backoff_ms);
+		f->backoff_ms = f->backoff_ms * 2 < BACKOFF_MAX_MS
+					? f->backoff_ms * 2
+					: BACKOFF_MAX_MS;
+		break;
+	case COPY_LOST:
+		metric_inc(M_EV_BATCHES_LOST);
+		top(f)->staged = true;
+		break;
+	}
+	trace_flush_kick(f);
+}
+
+static void on_ready(void *arg)
+{
+	trace_flush_kick(arg);
+}
+
+static void on_timer(evutil_socket_t fd, short what, void *arg)
+{
+	struct trace_flush *f = arg;
+
+	(void)fd;
+	(void)what;
+	if (f->state == FL_BACKOFF)
+		f->state = FL_WAITING;
+	trace_flush_kick(f);
+}
+
+/* ---- interface ---------------------------------------------------------- */
+
+struct trace_flush *trace_flush_new(
+	struct event_base *base, const struct trace_flush_conf *conf)
+{
+	struct trace_flush *f = calloc(1, sizeof(*f));
+	struct copy_conn_conf cc = {
+		.conninfo = conf->conninfo,
+		.app_name = conf->app_name,
+		.deadline_ms = JOB_MS,
+		.on_ready = on_ready,
+		.on_done = on_done,
+		.arg = f,
+	};
+
+	if (f == NULL)
+		fatal("out of memory in the logger");
+	f->conf = *conf;
+	f->backoff_ms = BACKOFF_MIN_MS;
+	trace_row_init(&f->row);
+	buf_init(&f->lines, 0);
+	f->ev_timer = evtimer_new(base, on_timer, f);
+	if (f->ev_timer == NULL)
+		fatal("cannot make the timer of the logger");
+	f->conn = copy_conn_new(base, &cc);
+	return f;
+}
+
+void trace_flush_hurry(struct trace_flush *f)
+{
+	f->hurry = true;
+	trace_flush_kick(f);
+}
+
+bool trace_flush_is_idle(const struct trace_flush *f)
+{
+	return f->ranges_cnt == 0 && f->conf.queue->waiting == 0;
+}
+
+uint64_t trace_flush_drop_all(struct trace_flush *f, enum evidence_reason why)
+{
+	uint64_t n = ev_queue_drop_all(f->conf.queue, why);
+
+	for (; f->ranges_cnt > 0; f->ranges_cnt--)
+		for (unsigned i = top(f)->lo; i < top(f)->hi; i++)
+			if (f->batch.items[i] != NULL) {
+				ev_item_dropped(
+					f->conf.queue, &f->batch.items[i], why);
+				n++;
+			}
+	return n;
+}
+
+void trace_flush_free(struct trace_flush **fp)
+{
+	struct trace_flush *f = *fp;
+
+	if (f == NULL)
+		return;
+	*fp = NULL;
+	copy_conn_free(&f->conn);
+	event_free(f->ev_timer);
+	trace_row_fini(&f->row);
+	buf_fini(&f->lines);
+	free(f->batch.items);
+	free(f);
+}

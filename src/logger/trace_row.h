@@ -1,0 +1,48 @@
+/*
+ * trace_row.h - one evidence record as the column texts of its table: what
+ * COPY takes and what the quarantine file keeps.  JSON text is made here and
+ * not in the worker; whatever a record holds becomes storable (U+0000, bad
+ * UTF-8, lone surrogates, numbers that are not finite).
+ */
+#ifndef LOGGER_TRACE_ROW_H
+#define LOGGER_TRACE_ROW_H
+
+#include "base/arena.h"
+#include "base/str.h"
+#include "base/uuid.h"
+#include "ipc/evidence.h"
+
+enum trace_table { TRACE_RUNS, TRACE_LOGS };
+
+#define TRACE_COLS_MAX 26
+
+struct trace_row {
+	enum trace_table table;
+	struct uuid id;
+	unsigned cols_cnt;
+	struct str col[TRACE_COLS_MAX]; /* in text; p NULL: SQL NULL */
+	/* storage, reused from row to row */
+	struct buf text;
+	struct arena arena;
+};
+
+void trace_row_init(struct trace_row *r);
+void trace_row_fini(struct trace_row *r);
+/*
+ * Reads a record.  without_caller leaves the columns with foreign keys empty
+ * and keeps their values in `details` (observability.md 2.2).  -1: the record
+ * cannot be read.
+ */
+int trace_row_read(struct trace_row *r, enum evidence_type type,
+	struct str body, bool without_caller) MUST_CHECK;
+/* One line of COPY's text format. */
+void trace_row_copy(const struct trace_row *r, struct buf *out);
+/* One JSON object: column name to text or null. */
+void trace_row_json(const struct trace_row *r, struct buf *out);
+
+enum trace_table trace_table_of(enum evidence_class cls);
+const char *trace_table_name(enum trace_table t);
+/* Comma-separated, quoted, in the order of trace_row.col. */
+const char *trace_table_columns(enum trace_table t);
+
+#endif
