@@ -96,7 +96,8 @@
  * Locks are taken in the order users, userpoints, wallets, aggregates, each
  * by key, so that concurrent batches cannot deadlock.  Every ORDER BY below is
  * there for that: a sort also ends the phase before it.  A user that another
- * transaction is making is waited for and found by DO UPDATE.
+ * transaction is making is waited for and found by DO UPDATE, which must touch
+ * no column of a key: else it would wait for the foreign key checks of others.
  */
 #define STORE_AWARD_TYPES "UUTUITTTTTITi"
 #define STORE_AWARD_SQL \
@@ -120,7 +121,7 @@
 		"FROM req WHERE user_id IS NULL " \
 		"ORDER BY ext COLLATE \"C\", ord " \
 		"ON CONFLICT (\"externalUserId\") DO UPDATE " \
-			"SET \"externalUserId\" = excluded.\"externalUserId\" " \
+			"SET updated_at = excluded.updated_at " \
 		"RETURNING id, \"externalUserId\" AS ext" \
 	"), award AS (" \
 		"INSERT INTO public.userpoints (id, created_at, updated_at, " \
@@ -133,7 +134,8 @@
 			"r.case_name, r.api_key, r.key, r.strategy_id, " \
 			"r.strategy_version, r.ast_sha256 " \
 		"FROM req r LEFT JOIN new_user n USING (ext) " \
-		"ORDER BY coalesce(r.user_id, n.id), r.task_id, r.ord " \
+		"ORDER BY coalesce(r.user_id, n.id), r.task_id, " \
+			"r.key COLLATE \"C\", r.ord " \
 		"ON CONFLICT (\"userId\", \"taskId\", \"idempotencyKey\") " \
 			"DO NOTHING " \
 		"RETURNING id, created_at, points, data, " \

@@ -1,0 +1,433 @@
+/*
+ * Unit tests of store_award_sql.h and store_admin.c against a real Postgres,
+ * made for this run by t/lib/pg-private; each test has a database of its own.
+ */
+#include <criterion/criterion.h>
+#include <criterion/hooks.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "db/db_array.h"
+#include "db/db_sync.h"
+#include "store/store_admin.h"
+#include "store/store_award_sql.h"
+
+#define CLUSTER_ENV "TEST_AWARD_CLUSTER"
+#define BATCH_MAX   64
+
+static void pg_private(const char *verb, const char *dir)
+{
+	char cmd[512];
+
+	snprintf(cmd, sizeof(cmd), "%s/t/lib/pg-private %s %s >/dev/null",
+		TEST_SRCDIR, verb, dir);
+	if (system(cmd) != 0)
+		fatal("%s failed", cmd);
+}
+
+ReportHook(PRE_ALL)(struct criterion_test_set *set)
+{
+	char dir[] = "/tmp/gamed-sql.XXXXXX";
+
+	(void)set;
+	if (!mkdtemp(dir))
+		fatal("cannot make a temporary directory");
+	pg_private("start", dir);
+	setenv(CLUSTER_ENV, dir, 1);
+}
+
+ReportHook(POST_ALL)(struct criterion_global_stats *stats)
+{
+	(void)stats;
+	pg_private("clean", getenv(CLUSTER_ENV));
+}
+
+static struct db_sync *open_db(const char *name)
+{
+	char text[256];
+	struct err err;
+	struct db_sync *db;
+
+	snprintf(text, sizeof(text),
+		"host=%s user=postgres dbname=%s sslmode=disable",
+		getenv(CLUSTER_ENV), name);
+	db = db_sync_open(text, &err);
+	cr_assert_not_null(db, "%s", err.text);
+	return db;
+}
+
+static void script(struct db_sync *db, const char *sql)
+{
+	struct err err;
+
+	cr_assert_eq(db_sync_script(db, sql, &err), 0, "%s: %s", sql, err.text);
+}
+
+static int64_t number(struct db_sync *db, const char *sql)
+{
+	struct db_stmt stmt = {.name = "number", .sql = sql, .types = ""};
+	const struct db_res *res;
+	struct err err;
+	int64_t v = INT64_MIN;
+
+	cr_assert_eq(db_sync_exec(db, &stmt, NULL, &res, &err), 0, "%s: %s",
+		sql, err.text);
+	cr_assert_eq(db_res_rows(res), 1, "%s", sql);
+	(void)db_row_i64(res, 0, 0, &v);
+	db_sync_res_free(&res);
+	return v;
+}
+
+static void count_step(void *arg, const struct store_migration *m)
+{
+	(void)m;
+	++*(int *)arg;
+}
+
+#define FIXTURE                                                                \
+	"INSERT INTO apikey (id, \"apiKey\", \"apiKeyHash\", active) VALUES "  \
+	"(gen_random_uuid(), 'gme_live_unittest', 'h', true);"                 \
+	"INSERT INTO games (id, \"externalGameId\") VALUES "                   \
+	"('00000000-0000-4000-8000-00000000000a', 'g');"                       \
+	"INSERT INTO tasks (id, \"externalTaskId\", \"gameId\", "              \
+	"\"strategyId\", status) SELECT ('00000000-0000-4000-8000-0000000000'" \
+	" || lpad(i::text, 2, '0'))::uuid, 't' || i, "                         \
+	"'00000000-0000-4000-8000-00000000000a', 'default', 'open' "           \
+	"FROM generate_series(1, 4) i"
+
+/* A database with the schema, a game, an API key and tasks 1 to 4. */
+static struct db_sync *make_db(const char *name)
+{
+	struct store_migration_list list;
+	struct db_sync *db = open_db("postgres");
+	char sql[64];
+	struct err err;
+	int64_t partitions;
+	int steps = 0;
+
+	snprintf(sql, sizeof(sql), "CREATE DATABASE %s", name);
+	script(db, sql);
+	db_sync_close(&db);
+	db = open_db(name);
+	cr_assert_eq(store_migration_list(TEST_SRCDIR "/sql", &list, &err), 0,
+		"%s", err.text);
+	cr_assert_eq(store_migrate(db, TEST_SRCDIR "/sql", &list, count_step,
+			     &steps, &partitions, &err),
+		0, "%s", err.text);
+	cr_assert_eq(steps, (int)list.cnt);
+	cr_assert_eq(partitions, 12);
+	store_migration_list_free(&list);
+	script(db, FIXTURE);
+	return db;
+}
+
+/* ---- batches ---- */
+
+struct award {
+	const char *user;
+	int task;
+	const char *key;
+	int points;
+	const char *data;
+	/* out */
+	bool inserted;
+	bool made_user;
+	int64_t created_us;
+};
+
+#define ARRAYS 12
+
+static const enum db_array_type array_types[ARRAYS] = {DB_ARRAY_UUID,
+	DB_ARRAY_UUID, DB_ARRAY_TEXT, DB_ARRAY_UUID, DB_ARRAY_INT4,
+	DB_ARRAY_TEXT, DB_ARRAY_TEXT, DB_ARRAY_TEXT, DB_ARRAY_TEXT,
+	DB_ARRAY_TEXT, DB_ARRAY_INT4, DB_ARRAY_TEXT};
+
+static void put(struct db_array *a, const struct award *w)
+{
+	struct uuid id, task = {{0}};
+
+	uuid_make_v7(&id);
+	task.b[6] = 0x40;
+	task.b[8] = 0x80;
+	task.b[15] = (uint8_t)w->task;
+	db_array_uuid(&a[0], &id);
+	db_array_uuid(&a[1], &id);
+	db_array_text(&a[2], str_from(w->user));
+	db_array_uuid(&a[3], &task);
+	db_array_i32(&a[4], w->points);
+	db_array_text(&a[5], str_from("case"));
+	db_array_text(&a[6], str_from(w->key));
+	db_array_text(&a[7], str_from(w->data));
+	db_array_text(&a[8], str_from("gme_live_unittest"));
+	db_array_text(&a[9], str_from("default"));
+	db_array_null(&a[10]);
+	db_array_text(&a[11], str_from(NULL));
+}
+
+/* 0, or -1 with the SQLSTATE in the connection. */
+static int award(struct db_sync *db, struct award *w, int cnt)
+{
+	static const struct db_stmt stmt = {.name = "award",
+		.sql = STORE_AWARD_SQL,
+		.nparams = sizeof(STORE_AWARD_TYPES) - 1,
+		.types = STORE_AWARD_TYPES};
+	struct db_array a[ARRAYS] = {0};
+	struct db_param params[ARRAYS + 1];
+	const struct db_res *res;
+	struct err err;
+	int64_t ord;
+	int rc;
+
+	for (int i = 0; i < ARRAYS; i++)
+		db_array_begin(&a[i], array_types[i]);
+	for (int i = 0; i < cnt; i++)
+		put(a, &w[i]);
+	for (int i = 0; i < ARRAYS; i++)
+		params[i] = db_array_param(&a[i]);
+	params[ARRAYS] = (struct db_param){.p = "100"};
+	rc = db_sync_exec(db, &stmt, params, &res, &err);
+	for (int i = 0; i < ARRAYS; i++)
+		db_array_fini(&a[i]);
+	if (rc < 0)
+		return -1;
+	cr_assert_eq(db_res_rows(res), cnt);
+	for (int i = 0; i < cnt; i++) {
+		struct award *to;
+
+		cr_assert(db_row_i64(res, i, 0, &ord));
+		to = &w[ord - 1];
+		cr_assert(db_row_bool(res, i, 1, &to->inserted));
+		cr_assert(db_row_bool(res, i, 2, &to->made_user));
+		cr_assert_eq(
+			db_row_i64(res, i, 3, &to->created_us), to->inserted);
+	}
+	db_sync_res_free(&res);
+	return 0;
+}
+
+static void tell(void *arg, const struct store_difference *d)
+{
+	(void)arg;
+	fprintf(stderr, "%s user=%s task=%s: expected %s, found %s\n", d->kind,
+		d->user, d->task, d->expected, d->found);
+}
+
+static int64_t differences(struct db_sync *db)
+{
+	struct store_books books;
+	struct err err;
+
+	cr_assert_eq(store_verify_points(db, tell, NULL, &books, &err), 0, "%s",
+		err.text);
+	return books.differences;
+}
+
+Test(award, makes_users_wallets_and_ledger)
+{
+	struct db_sync *db = make_db("makes");
+	struct award w[] = {
+		{.user = "b",
+			.task = 1,
+			.key = "k1",
+			.points = 5,
+			.data = "{\"minutes\": 3}"},
+		{.user = "a", .task = 1, .key = "k1", .points = 7},
+		{.user = "b",
+			.task = 2,
+			.key = "k1",
+			.points = -2,
+			.data = "{}"},
+	};
+
+	cr_assert_eq(award(db, w, 3), 0, "%s", db_sync_sqlstate(db));
+	for (int i = 0; i < 3; i++)
+		cr_assert(w[i].inserted);
+	cr_assert(w[0].made_user && w[1].made_user && !w[2].made_user);
+	cr_assert_neq(w[0].created_us, w[2].created_us);
+	cr_assert_eq(number(db, "SELECT count(*) FROM users WHERE "
+				"\"apiKey_used\" = 'gme_live_unittest'"),
+		2);
+	cr_assert_eq(
+		number(db, "SELECT \"pointsBalance\"::bigint FROM wallet w "
+			   "JOIN users u ON u.id = w.\"userId\" "
+			   "WHERE \"externalUserId\" = 'b' AND "
+			   "\"coinsBalance\" = 0 AND "
+			   "\"conversionRate\" = 100"),
+		3);
+	cr_assert_eq(number(db, "SELECT count(*) FROM userpoints p "
+				"JOIN wallettransactions t ON t.id = p.id "
+				"AND t.points = p.points AND t.coins = 0 AND "
+				"t.data IS NOT DISTINCT FROM p.data AND "
+				"t.\"transactionType\" = 'AssignPoints' AND "
+				"t.\"appliedConversionRate\" = 0 AND "
+				"p.description = 'Points assigned by GAME'"),
+		3);
+	cr_assert_eq(differences(db), 0);
+	db_sync_close(&db);
+}
+
+Test(award, one_key_awards_once)
+{
+	struct db_sync *db = make_db("once");
+	struct award w[] = {
+		{.user = "a", .task = 1, .key = "k", .points = 5},
+		{.user = "a", .task = 1, .key = "k", .points = 9},
+		{.user = "a", .task = 2, .key = "k", .points = 1},
+	};
+
+	cr_assert_eq(award(db, w, 3), 0);
+	cr_assert(w[0].inserted && !w[1].inserted && w[2].inserted);
+	cr_assert(w[0].made_user && !w[1].made_user);
+	cr_assert_eq(award(db, w, 3), 0);
+	for (int i = 0; i < 3; i++)
+		cr_assert(!w[i].inserted && !w[i].made_user);
+	cr_assert_eq(
+		number(db, "SELECT \"pointsBalance\"::bigint FROM wallet"), 6);
+	cr_assert_eq(differences(db), 0);
+	db_sync_close(&db);
+}
+
+Test(award, of_an_unknown_task_stores_nothing)
+{
+	struct db_sync *db = make_db("unknown");
+	struct award w[] = {
+		{.user = "a", .task = 1, .key = "k", .points = 5},
+		{.user = "b", .task = 77, .key = "k", .points = 9},
+	};
+
+	cr_assert_eq(award(db, w, 2), -1);
+	cr_assert_str_eq(db_sync_sqlstate(db), "23503");
+	cr_assert_eq(number(db, "SELECT (SELECT count(*) FROM users) + "
+				"(SELECT count(*) FROM gamed.agg_task)"),
+		0);
+	db_sync_close(&db);
+}
+
+/* Batches that share users, tasks and keys, in every order. */
+static void race(unsigned seed, int batches)
+{
+	struct db_sync *db = open_db("race");
+	static char users[BATCH_MAX][16], keys[BATCH_MAX][16];
+	struct award w[BATCH_MAX];
+	int inserted = 0;
+
+	for (int b = 0; b < batches; b++) {
+		for (int i = 0; i < BATCH_MAX; i++) {
+			snprintf(users[i], sizeof(users[i]), "u%d-%d", b / 4,
+				rand_r(&seed) % 6);
+			snprintf(keys[i], sizeof(keys[i]), "k%d",
+				rand_r(&seed) % 40);
+			w[i] = (struct award){.user = users[i],
+				.key = keys[i],
+				.task = 1 + rand_r(&seed) % 4,
+				.points = rand_r(&seed) % 100,
+				.data = "{\"minutes\": \"1.5\"}"};
+		}
+		if (award(db, w, BATCH_MAX) < 0) {
+			fprintf(stderr, "batch failed: %s\n",
+				db_sync_sqlstate(db));
+			_exit(1);
+		}
+		for (int i = 0; i < BATCH_MAX; i++)
+			inserted += w[i].inserted;
+	}
+	char sql[96];
+	snprintf(sql, sizeof(sql), "INSERT INTO won VALUES (%d)", inserted);
+	script(db, sql);
+	db_sync_close(&db);
+	_exit(0);
+}
+
+Test(award, batches_that_cross_neither_deadlock_nor_double)
+{
+	struct db_sync *db = make_db("race");
+	int status;
+
+	script(db, "CREATE TABLE won (n int)");
+	for (unsigned i = 0; i < 4; i++)
+		if (fork() == 0)
+			race(i + 1, 40);
+	for (int i = 0; i < 4; i++) {
+		cr_assert_geq(wait(&status), 0);
+		cr_assert_eq(status, 0);
+	}
+	cr_assert_gt(number(db, "SELECT count(*) FROM userpoints"), 1000);
+	cr_assert_eq(number(db, "SELECT sum(n) FROM won"),
+		number(db, "SELECT count(*) FROM userpoints"));
+	cr_assert_eq(differences(db), 0);
+	db_sync_close(&db);
+}
+
+/* ---- the read ---- */
+
+static const struct db_res *score(
+	struct db_sync *db, const char *user, const char *key)
+{
+	static const struct db_stmt stmt = {.name = "score",
+		.sql = STORE_SCORE_READ_SQL,
+		.nparams = 5,
+		.types = STORE_SCORE_READ_TYPES};
+	struct db_param p[] = {{.p = "00000000-0000-4000-8000-000000000001"},
+		{.p = user}, {.p = key}, {.p = "t"}, {.p = "300"}};
+	const struct db_res *res;
+	struct err err;
+
+	cr_assert_eq(db_sync_exec(db, &stmt, p, &res, &err), 0, "%s", err.text);
+	cr_assert_eq(db_res_rows(res), 1);
+	return res;
+}
+
+static int64_t col(const struct db_res *res, int c)
+{
+	int64_t v;
+
+	return db_row_i64(res, 0, c, &v) ? v : INT64_MIN;
+}
+
+Test(score, reads_what_the_awards_left)
+{
+	struct db_sync *db = make_db("score");
+	struct award w[] = {
+		{.user = "a", .task = 1, .key = "k1", .points = 5},
+		{.user = "a", .task = 1, .key = "k2", .points = 6},
+		{.user = "b", .task = 1, .key = "k1", .points = 7},
+		{.user = "a", .task = 1, .key = "k3", .points = 8},
+	};
+	const struct db_res *res = score(db, "a", "k1");
+	struct uuid id;
+
+	cr_assert(!db_row_uuid(res, 0, 0, &id));
+	cr_assert_eq(col(res, 5), 0);
+	cr_assert_eq(col(res, 10), 0);
+	cr_assert_eq(col(res, 13), 0);
+	db_sync_res_free(&res);
+
+	for (int i = 0; i < 4; i++)
+		cr_assert_eq(award(db, &w[i], 1), 0);
+	res = score(db, "a", "k2");
+	cr_assert(db_row_uuid(res, 0, 0, &id));
+	cr_assert(db_row_uuid(res, 0, 1, &id));
+	cr_assert_eq(col(res, 2), 6);
+	cr_assert_eq(col(res, 4), w[1].created_us);
+	cr_assert_eq(col(res, 5), 3);
+	cr_assert_eq(col(res, 6), w[0].created_us);
+	cr_assert_eq(col(res, 7), w[3].created_us);
+	cr_assert_eq(col(res, 8), w[1].created_us);
+	cr_assert_eq(col(res, 9), col(res, 14) - w[3].created_us);
+	cr_assert_gt(col(res, 9), 0);
+	cr_assert_eq(col(res, 10), 4);
+	cr_assert_eq(col(res, 11), w[0].created_us);
+	cr_assert_eq(col(res, 12), w[3].created_us);
+	cr_assert_eq(col(res, 13), 3);
+	db_sync_res_free(&res);
+
+	res = score(db, "b", NULL);
+	cr_assert(!db_row_uuid(res, 0, 1, &id));
+	cr_assert_eq(col(res, 5), 1);
+	cr_assert_eq(col(res, 8), INT64_MIN);
+	db_sync_res_free(&res);
+	db_sync_close(&db);
+}
