@@ -4,11 +4,14 @@
  *
  * A job is one or more prepared statements sent between two syncs, that is
  * one implicit transaction: all or nothing.  Jobs of the read lane share
- * connections and are pipelined; a job of the write lane has a connection
- * for itself while it runs.  The job and its parameters belong to the caller
- * (usually the request's arena) and must stay until the callback ran.  The
- * callback runs exactly once, never before db_pool_submit returns, always
- * from the event loop.
+ * connections and are pipelined, and one whose connection is lost is sent once
+ * more on another, so it must be safe to run twice.  A job of the write lane
+ * has a connection for itself while it runs and is never sent twice.
+ *
+ * The job and its parameters belong to the caller (usually the request's
+ * arena) and must stay until the callback ran.  The callback runs exactly
+ * once, never before db_pool_submit returns, always from the event loop or
+ * from db_pool_free.  It may submit, and it may free the pool.
  */
 #ifndef DB_DB_POOL_H
 #define DB_DB_POOL_H
@@ -47,18 +50,19 @@ struct db_call {
 
 enum db_outcome {
 	DB_OK,         /* committed; one result per call */
-	DB_SQL_ERROR,  /* refused by the server: sqlstate */
+	DB_SQL_ERROR,  /* refused by the server, rolled back: sqlstate */
 	DB_TIMEOUT,    /* deadline passed; whether it happened is unknown */
 	DB_LOST,       /* connection lost after sending: outcome unknown */
-	DB_UNAVAILABLE /* never sent: queue full or no healthy connection */
+	DB_UNAVAILABLE /* never sent: queue full, no healthy connection, or
+			  the deadline passed while it waited for one */
 };
 
 struct db_reply {
 	enum db_outcome outcome;
 	const struct db_res *const *res; /* one per call when DB_OK */
 	unsigned res_cnt;
-	char sqlstate[6];
-	char message[256]; /* last line of the server's message; for the log */
+	char sqlstate[6];  /* "" unless DB_SQL_ERROR; see db_sqlstate.h */
+	char message[256]; /* one line about what went wrong; for the log */
 };
 
 enum db_lane { DB_LANE_READ, DB_LANE_WRITE };
@@ -76,8 +80,9 @@ struct db_job {
 	void *arg;
 	/* pool */
 	struct db_job *next;
-	uint64_t deadline_at_ms;
-	void *conn;
+	uint64_t deadline_at_ms; /* monotonic */
+	enum db_outcome outcome; /* of a job that failed, until told */
+	bool was_retried;        /* already sent on another connection */
 };
 
 struct db_pool_conf {
@@ -88,28 +93,54 @@ struct db_pool_conf {
 	unsigned pipeline_depth; /* jobs in flight per read connection */
 	unsigned queue_max;      /* waiting jobs per lane */
 	uint32_t deadline_ms;
-	const char *session_sql; /* settings sent after connect, may be NULL */
-	const char *listen_channel; /* LISTEN on one connection, may be NULL */
+	/*
+	 * Each new session: TimeZone is UTC, idle_in_transaction_session_
+	 * timeout 5 s, the two below (0: as the server has them), then
+	 * session_sql: settings, several if separated by ';', may be NULL.
+	 */
+	uint32_t statement_timeout_ms;
+	uint32_t lock_timeout_ms;
+	const char *session_sql;
+	/*
+	 * The worker's slot, 0 for none: setting gamed.shard of the write
+	 * connections, each with a value of its own.
+	 */
+	unsigned shard;
+	/*
+	 * LISTEN on the first read connection, may be NULL.  A NULL payload
+	 * says that the connection is new: notifications may have been lost.
+	 */
+	const char *listen_channel;
 	void (*on_notify)(void *arg, const char *payload);
-	/* Runs on each new connection; false closes it and stops the pool. */
+	/*
+	 * First statement of each new session, may be NULL; res is NULL when
+	 * it failed with sqlstate.  Below 0 the connection is not used and
+	 * tried again later; a worker ends itself in here (exit 2).
+	 */
+	const char *check_sql;
+	int (*on_check)(
+		void *arg, const struct db_res *res, const char *sqlstate);
+	/* db_pool_healthy has changed; it begins as false. */
 	void (*on_state)(void *arg, bool healthy);
 	void *arg;
 };
 
+/* Copies conf; connects from the event loop. */
 struct db_pool *db_pool_new(
 	struct event_base *base, const struct db_pool_conf *conf);
-/* Jobs still waiting get DB_UNAVAILABLE first. */
+/* Jobs still waiting get DB_UNAVAILABLE first, those already sent DB_LOST. */
 void db_pool_free(struct db_pool **p);
 void db_pool_submit(struct db_pool *p, struct db_job *job);
-/* At least one connection of the lane answers. */
+/* Each lane has at least one connection that is up. */
 bool db_pool_healthy(const struct db_pool *p);
 /* A write connection is free now: a group commit may be sent. */
 bool db_pool_write_idle(const struct db_pool *p);
 
 struct db_pool_stats {
-	unsigned conns_idle, conns_busy, conns_down;
-	unsigned queued;
-	unsigned in_flight;
+	unsigned conns_idle, conns_busy;
+	unsigned conns_down; /* connecting ones too */
+	unsigned queued;     /* jobs waiting for a connection */
+	unsigned in_flight;  /* jobs sent and not answered */
 };
 void db_pool_stats(const struct db_pool *p, struct db_pool_stats *s_r);
 

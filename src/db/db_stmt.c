@@ -5,6 +5,29 @@
 
 #include "base/log.h"
 
+#define SLOTS (2 * DB_STMTS_MAX) /* a power of two */
+
+/* Hash table by address, open addressing, nothing is ever removed. */
+static struct {
+	const struct db_stmt *stmt[SLOTS];
+	uint16_t id[SLOTS];
+	unsigned cnt;
+} self;
+
+unsigned db_stmt_id(const struct db_stmt *stmt)
+{
+	unsigned i = (unsigned)(((uintptr_t)stmt >> 4) * 2654435761U) % SLOTS;
+
+	while (self.stmt[i] && self.stmt[i] != stmt)
+		i = (i + 1) % SLOTS;
+	if (!self.stmt[i]) {
+		assert(self.cnt < DB_STMTS_MAX);
+		self.stmt[i] = stmt;
+		self.id[i] = (uint16_t)self.cnt++;
+	}
+	return self.id[i];
+}
+
 /* Fixed numbers of the system catalogue (pg_type.dat). */
 static unsigned type_oid(char letter)
 {

@@ -15,6 +15,13 @@ struct db_args {
 	int formats[DB_PARAMS_MAX];
 };
 
+#define DB_STMTS_MAX 512
+
+/*
+ * A small number for a statement, the same in the whole process, given out on
+ * first use.  More than DB_STMTS_MAX statements is a bug.
+ */
+unsigned db_stmt_id(const struct db_stmt *stmt);
 /* An unknown letter or a count that does not match is a bug. */
 void db_stmt_oids(const struct db_stmt *stmt, unsigned oids[DB_PARAMS_MAX]);
 void db_stmt_values(const struct db_stmt *stmt, const struct db_param *params,

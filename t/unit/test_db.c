@@ -4,12 +4,15 @@
  */
 #include <criterion/criterion.h>
 #include <criterion/hooks.h>
+#include <event2/event.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "db/db_array.h"
+#include "db/db_pool.h"
 #include "db/db_sqlstate.h"
 #include "db/db_sync.h"
 
@@ -245,4 +248,626 @@ Test(array, texts_and_uuids_arrive_as_sent)
 		db, &a, 'U', "{8c53b140-0000-4abc-8def-0123456789ab,NULL}");
 	db_array_fini(&a);
 	db_sync_close(&db);
+}
+
+/* ---- pool ------------------------------------------------------------------ */
+
+#define STMT(n, p, t, text)                                              \
+	{                                                                \
+		.name = (n), .sql = (text), .nparams = (p), .types = (t) \
+	}
+
+static const struct db_stmt stmt_echo =
+	STMT("echo", 1, "i", "SELECT $1, $1 + 1");
+static const struct db_stmt stmt_sleep =
+	STMT("sleep", 1, "d", "SELECT pg_sleep($1)");
+static const struct db_stmt stmt_pid =
+	STMT("pid", 0, "", "SELECT pg_backend_pid()");
+static const struct db_stmt stmt_bad =
+	STMT("bad", 0, "", "SELECT no_such_column");
+static const struct db_stmt stmt_divide =
+	STMT("divide", 1, "i", "SELECT 1 / $1");
+static const struct db_stmt stmt_insert =
+	STMT("insert", 1, "i", "INSERT INTO pool_t VALUES ($1)");
+static const struct db_stmt stmt_count =
+	STMT("count", 0, "", "SELECT count(*) FROM pool_t");
+
+/* A loop, a pool and what its callbacks saw. */
+struct rig {
+	struct event_base *base;
+	struct db_pool *pool;
+	unsigned states; /* calls of on_state */
+	unsigned forgets, notifies;
+	char payload[64];
+	int check_rc;
+	char check_state[6];
+};
+
+/* One job and its answer. */
+struct call {
+	struct db_job job;
+	struct db_call calls[4];
+	struct db_param params[4];
+	char text[4][16];
+	struct rig *rig;
+	bool is_done;
+	uint64_t done_ms;
+	enum db_outcome outcome;
+	char sqlstate[6];
+	char message[256];
+	unsigned res_cnt;
+	int64_t value; /* first column of the last result, or -1 */
+	unsigned order;
+};
+
+static unsigned order;
+
+static void on_reply(struct db_job *job, const struct db_reply *reply)
+{
+	struct call *c = job->arg;
+	struct str s;
+
+	cr_assert_not(c->is_done, "called back twice");
+	c->is_done = true;
+	c->done_ms = clock_mono_ms();
+	c->order = order++;
+	c->outcome = reply->outcome;
+	c->res_cnt = reply->res_cnt;
+	memcpy(c->sqlstate, reply->sqlstate, sizeof(c->sqlstate));
+	memcpy(c->message, reply->message, sizeof(c->message));
+	c->value = -1;
+	if (reply->res_cnt > 0 &&
+		db_res_rows(reply->res[reply->res_cnt - 1]) > 0 &&
+		db_row_str(reply->res[reply->res_cnt - 1], 0, 0, &s) &&
+		s.len > 0)
+		(void)db_row_i64(
+			reply->res[reply->res_cnt - 1], 0, 0, &c->value);
+}
+
+/* Appends a statement with one integer or number, unless it takes none. */
+static void call_add(struct call *c, const struct db_stmt *stmt, double v)
+{
+	unsigned i = c->job.calls_cnt++;
+
+	snprintf(c->text[i], sizeof(c->text[i]), "%g", v);
+	c->params[i] = (struct db_param){.p = c->text[i]};
+	c->calls[i] = (struct db_call){.stmt = stmt, .params = &c->params[i]};
+	c->job.calls = c->calls;
+	c->job.cb = on_reply;
+	c->job.arg = c;
+}
+
+static void submit(struct rig *r, struct call *c, enum db_lane lane,
+	const struct db_stmt *stmt, double v)
+{
+	memset(c, 0, sizeof(*c));
+	c->rig = r;
+	c->job.lane = lane;
+	call_add(c, stmt, v);
+	db_pool_submit(r->pool, &c->job);
+	cr_assert_not(c->is_done, "called back before submit returned");
+}
+
+static void on_state(void *arg, bool healthy)
+{
+	struct rig *r = arg;
+
+	(void)healthy;
+	r->states++;
+}
+
+static void on_notify(void *arg, const char *payload)
+{
+	struct rig *r = arg;
+
+	if (payload) {
+		r->notifies++;
+		snprintf(r->payload, sizeof(r->payload), "%s", payload);
+	} else {
+		r->forgets++;
+	}
+}
+
+static int on_check(void *arg, const struct db_res *res, const char *sqlstate)
+{
+	struct rig *r = arg;
+
+	memcpy(r->check_state, sqlstate, sizeof(r->check_state));
+	cr_expect_eq(res == NULL, sqlstate[0] != '\0');
+	return r->check_rc;
+}
+
+static struct db_pool_conf defaults(struct rig *r, const char *info)
+{
+	return (struct db_pool_conf){.conninfo = info,
+		.app_name = "test-db",
+		.read_conns = 2,
+		.write_conns = 1,
+		.pipeline_depth = 16,
+		.queue_max = 1000,
+		.deadline_ms = 5000,
+		.statement_timeout_ms = 4000,
+		.lock_timeout_ms = 1000,
+		.on_notify = on_notify,
+		.on_state = on_state,
+		.arg = r};
+}
+
+static void turn(struct rig *r)
+{
+	/* wakes the loop when nothing else does */
+	struct timeval tv = {.tv_usec = 5000};
+
+	event_base_loopexit(r->base, &tv);
+	event_base_dispatch(r->base);
+}
+
+/* Runs the loop until the condition holds; 10 s without it is a failure. */
+#define RUN_UNTIL(r, cond)                                                    \
+	do {                                                                  \
+		uint64_t end_ = clock_mono_ms() + 10000;                      \
+		while (!(cond)) {                                             \
+			cr_assert_lt(clock_mono_ms(), end_, "never: " #cond); \
+			turn(r);                                              \
+		}                                                             \
+	} while (0)
+
+static void rig_open(struct rig *r, const struct db_pool_conf *conf)
+{
+	struct event_config *cfg = event_config_new();
+
+	log_set_level(LOG_L_ERROR);
+	event_config_set_flag(cfg,
+		EVENT_BASE_FLAG_NOLOCK | EVENT_BASE_FLAG_EPOLL_USE_CHANGELIST);
+	r->base = event_base_new_with_config(cfg);
+	event_config_free(cfg);
+	r->pool = db_pool_new(r->base, conf);
+}
+
+static void rig_close(struct rig *r)
+{
+	db_pool_free(&r->pool);
+	event_base_free(r->base);
+}
+
+static void rig_default(struct rig *r)
+{
+	struct db_pool_conf conf;
+
+	memset(r, 0, sizeof(*r));
+	conf = defaults(r, conninfo());
+	rig_open(r, &conf);
+}
+
+static void run_sql(const char *sql)
+{
+	struct db_sync *db = open_sync();
+	struct err err;
+
+	cr_assert_eq(db_sync_script(db, sql, &err), 0, "%s", err.text);
+	db_sync_close(&db);
+}
+
+#define ACTIVE                                                          \
+	"SELECT count(*) FROM pg_stat_activity WHERE state = 'active' " \
+	"AND wait_event = 'PgSleep' AND application_name = "
+
+static int64_t sql_value(const char *sql)
+{
+	const struct db_stmt stmt = STMT("v", 0, "", sql);
+	struct db_sync *db = open_sync();
+	const struct db_res *res;
+	struct err err;
+	int64_t v = -1;
+
+	cr_assert_eq(
+		db_sync_exec(db, &stmt, NULL, &res, &err), 0, "%s", err.text);
+	cr_expect(db_row_i64(res, 0, 0, &v));
+	db_sync_res_free(&res);
+	db_sync_close(&db);
+	return v;
+}
+
+Test(pool, answers_while_still_connecting, .timeout = 30)
+{
+	struct rig r;
+	struct call a, b;
+	struct db_pool_stats st;
+
+	rig_default(&r);
+	cr_expect_not(db_pool_healthy(r.pool));
+	cr_expect_not(db_pool_write_idle(r.pool));
+	submit(&r, &a, DB_LANE_READ, &stmt_echo, 41);
+	submit(&r, &b, DB_LANE_WRITE, &stmt_echo, 42);
+	RUN_UNTIL(&r, a.is_done && b.is_done);
+	cr_expect_eq(a.outcome, DB_OK);
+	cr_expect_eq(a.value, 41);
+	cr_expect_eq(a.res_cnt, 1);
+	cr_expect_eq(b.value, 42);
+	RUN_UNTIL(&r, r.states == 1);
+	cr_expect(db_pool_healthy(r.pool));
+	cr_expect(db_pool_write_idle(r.pool));
+	db_pool_stats(r.pool, &st);
+	cr_expect_eq(st.queued + st.in_flight + st.conns_busy, 0);
+	rig_close(&r);
+}
+
+Test(pool, a_job_is_all_or_nothing, .timeout = 30)
+{
+	struct rig r;
+	struct call good = {0}, bad = {0}, late = {0}, count;
+
+	run_sql("DROP TABLE IF EXISTS pool_t; CREATE TABLE pool_t (id int "
+		"CONSTRAINT pool_u UNIQUE DEFERRABLE INITIALLY DEFERRED)");
+	rig_default(&r);
+	good.job.lane = bad.job.lane = late.job.lane = DB_LANE_WRITE;
+	call_add(&good, &stmt_insert, 1);
+	call_add(&good, &stmt_insert, 2);
+	call_add(&good, &stmt_count, 0);
+	db_pool_submit(r.pool, &good.job);
+	call_add(&bad, &stmt_insert, 3);
+	call_add(&bad, &stmt_divide, 0);
+	call_add(&bad, &stmt_insert, 4);
+	db_pool_submit(r.pool, &bad.job);
+	/* refused by the commit only */
+	call_add(&late, &stmt_insert, 1);
+	db_pool_submit(r.pool, &late.job);
+	submit(&r, &count, DB_LANE_WRITE, &stmt_count, 0);
+	RUN_UNTIL(&r, count.is_done);
+	cr_expect_eq(good.outcome, DB_OK);
+	cr_expect_eq(good.res_cnt, 3);
+	cr_expect_eq(good.value, 2, "sees its own rows");
+	cr_expect_eq(bad.outcome, DB_SQL_ERROR);
+	cr_expect_str_eq(bad.sqlstate, "22012");
+	cr_expect_str_eq(bad.message, "division by zero");
+	cr_expect_eq(bad.res_cnt, 0);
+	cr_expect_eq(late.outcome, DB_SQL_ERROR);
+	cr_expect_str_eq(late.sqlstate, "23505");
+	cr_expect_eq(count.value, 2);
+	rig_close(&r);
+}
+
+Test(pool, pipelined_answers_keep_their_order, .timeout = 30)
+{
+	enum { JOBS = 500 };
+	static struct call c[JOBS];
+	struct rig r;
+	struct db_pool_conf conf;
+	unsigned errors = 0;
+
+	memset(&r, 0, sizeof(r));
+	conf = defaults(&r, conninfo());
+	conf.read_conns = 1;
+	conf.pipeline_depth = 64;
+	rig_open(&r, &conf);
+	for (int i = 0; i < JOBS; i++)
+		/* every seventh fails, and its neighbours must not notice */
+		submit(&r, &c[i], DB_LANE_READ,
+			i % 7 == 3 ? &stmt_divide : &stmt_echo,
+			i % 7 == 3 ? 0 : i);
+	RUN_UNTIL(&r, c[JOBS - 1].is_done);
+	for (int i = 0; i < JOBS; i++) {
+		cr_assert(c[i].is_done);
+		cr_expect_eq(c[i].order, (unsigned)i);
+		if (i % 7 == 3)
+			errors += c[i].outcome == DB_SQL_ERROR;
+		else
+			cr_expect_eq(c[i].value, i);
+	}
+	cr_expect_eq(errors, (JOBS + 3) / 7);
+	rig_close(&r);
+}
+
+Test(pool, a_statement_that_cannot_be_prepared_says_why, .timeout = 30)
+{
+	struct rig r;
+	struct call a, b, c;
+
+	rig_default(&r);
+	submit(&r, &a, DB_LANE_WRITE, &stmt_bad, 0);
+	submit(&r, &b, DB_LANE_WRITE, &stmt_bad, 0);
+	submit(&r, &c, DB_LANE_WRITE, &stmt_echo, 5);
+	RUN_UNTIL(&r, c.is_done);
+	cr_expect_eq(a.outcome, DB_SQL_ERROR);
+	cr_expect_str_eq(a.sqlstate, "42703");
+	cr_expect_str_eq(b.sqlstate, "42703");
+	cr_expect_eq(c.value, 5);
+	rig_close(&r);
+}
+
+Test(pool, a_late_statement_costs_its_connection_only, .timeout = 30)
+{
+	struct rig r;
+	struct call slow = {0}, same, after;
+	struct db_pool_conf conf;
+
+	memset(&r, 0, sizeof(r));
+	conf = defaults(&r, conninfo());
+	conf.read_conns = 1;
+	rig_open(&r, &conf);
+	slow.job.lane = DB_LANE_READ;
+	slow.job.deadline_ms = 200;
+	call_add(&slow, &stmt_sleep, 30);
+	db_pool_submit(r.pool, &slow.job);
+	/* waits behind it in the pipeline and is sent again */
+	submit(&r, &same, DB_LANE_READ, &stmt_echo, 7);
+	RUN_UNTIL(&r, slow.is_done);
+	cr_expect_eq(slow.outcome, DB_TIMEOUT);
+	RUN_UNTIL(&r, same.is_done);
+	cr_expect_eq(same.outcome, DB_OK);
+	cr_expect_eq(same.value, 7);
+	submit(&r, &after, DB_LANE_READ, &stmt_echo, 8);
+	RUN_UNTIL(&r, after.is_done);
+	cr_expect_eq(after.value, 8);
+	rig_close(&r);
+}
+
+Test(pool, statement_timeout_is_set, .timeout = 30)
+{
+	struct rig r;
+	struct call a;
+	struct db_pool_conf conf;
+
+	memset(&r, 0, sizeof(r));
+	conf = defaults(&r, conninfo());
+	conf.statement_timeout_ms = 50;
+	rig_open(&r, &conf);
+	submit(&r, &a, DB_LANE_WRITE, &stmt_sleep, 30);
+	RUN_UNTIL(&r, a.is_done);
+	cr_expect_eq(a.outcome, DB_SQL_ERROR);
+	cr_expect_str_eq(a.sqlstate, "57014");
+	rig_close(&r);
+}
+
+Test(pool, a_killed_backend_loses_writes_and_repeats_reads, .timeout = 30)
+{
+	static const struct db_stmt slow_pid = STMT("slow_pid", 1, "d",
+		"SELECT pg_backend_pid() FROM pg_sleep($1)");
+	struct rig r;
+	struct call w, rd, pid;
+	struct db_pool_conf conf;
+
+	memset(&r, 0, sizeof(r));
+	conf = defaults(&r, conninfo());
+	conf.app_name = "test-killed";
+	rig_open(&r, &conf);
+	submit(&r, &pid, DB_LANE_WRITE, &stmt_pid, 0);
+	RUN_UNTIL(&r, pid.is_done && db_pool_healthy(r.pool));
+	submit(&r, &w, DB_LANE_WRITE, &stmt_sleep, 30);
+	submit(&r, &rd, DB_LANE_READ, &slow_pid, 0.5);
+	RUN_UNTIL(&r, sql_value(ACTIVE "'test-killed'") == 2);
+	run_sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+		"WHERE application_name = 'test-killed' AND state = 'active'");
+	RUN_UNTIL(&r, w.is_done && rd.is_done);
+	cr_expect_eq(w.outcome, DB_LOST);
+	cr_expect_neq(w.message[0], '\0');
+	cr_expect_eq(rd.outcome, DB_OK, "%s", rd.message);
+	RUN_UNTIL(&r, db_pool_write_idle(r.pool));
+	submit(&r, &w, DB_LANE_WRITE, &stmt_pid, 0);
+	RUN_UNTIL(&r, w.is_done);
+	cr_expect_eq(w.outcome, DB_OK);
+	cr_expect_neq(w.value, pid.value);
+	rig_close(&r);
+}
+
+Test(pool, a_full_queue_answers_at_once, .timeout = 30)
+{
+	struct rig r;
+	struct call c[4];
+	struct db_pool_conf conf;
+	struct db_pool_stats st;
+	uint64_t start;
+
+	memset(&r, 0, sizeof(r));
+	conf = defaults(&r, conninfo());
+	conf.queue_max = 2;
+	rig_open(&r, &conf);
+	RUN_UNTIL(&r, db_pool_healthy(r.pool));
+	for (int i = 0; i < 3; i++)
+		submit(&r, &c[i], DB_LANE_WRITE, &stmt_sleep, 0.3);
+	cr_expect_not(db_pool_write_idle(r.pool));
+	start = clock_mono_ms();
+	submit(&r, &c[3], DB_LANE_WRITE, &stmt_echo, 1);
+	db_pool_stats(r.pool, &st);
+	cr_expect_eq(st.queued, 2);
+	cr_expect_eq(st.in_flight, 1);
+	RUN_UNTIL(&r, c[3].is_done);
+	cr_expect_eq(c[3].outcome, DB_UNAVAILABLE);
+	cr_expect_lt(clock_mono_ms() - start, 100);
+	RUN_UNTIL(&r, c[2].is_done);
+	cr_expect_eq(c[2].outcome, DB_OK);
+	rig_close(&r);
+}
+
+Test(pool, a_job_that_waits_too_long_was_never_sent, .timeout = 30)
+{
+	struct rig r;
+	struct call slow, late = {0};
+
+	rig_default(&r);
+	RUN_UNTIL(&r, db_pool_healthy(r.pool));
+	submit(&r, &slow, DB_LANE_WRITE, &stmt_sleep, 0.5);
+	late.job.lane = DB_LANE_WRITE;
+	late.job.deadline_ms = 50;
+	call_add(&late, &stmt_echo, 1);
+	db_pool_submit(r.pool, &late.job);
+	RUN_UNTIL(&r, late.is_done);
+	cr_expect_not(slow.is_done);
+	cr_expect_eq(late.outcome, DB_UNAVAILABLE);
+	RUN_UNTIL(&r, slow.is_done);
+	cr_expect_eq(slow.outcome, DB_OK);
+	rig_close(&r);
+}
+
+Test(pool, notifications_arrive_and_a_new_listener_forgets, .timeout = 30)
+{
+	struct rig r;
+	struct db_pool_conf conf;
+
+	memset(&r, 0, sizeof(r));
+	conf = defaults(&r, conninfo());
+	conf.app_name = "test-notify";
+	conf.listen_channel = "Odd \"name\"";
+	rig_open(&r, &conf);
+	RUN_UNTIL(&r, r.forgets == 1);
+	run_sql("SELECT pg_notify('Odd \"name\"', 'game:1')");
+	RUN_UNTIL(&r, r.notifies == 1);
+	cr_expect_str_eq(r.payload, "game:1");
+	run_sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+		"WHERE application_name = 'test-notify'");
+	RUN_UNTIL(&r, r.forgets == 2);
+	run_sql("NOTIFY \"Odd \"\"name\"\"\", 'again'");
+	RUN_UNTIL(&r, r.notifies == 2);
+	cr_expect_str_eq(r.payload, "again");
+	rig_close(&r);
+}
+
+Test(pool, the_session_is_as_configured, .timeout = 30)
+{
+	static const struct db_stmt show = STMT("show", 0, "",
+		"SELECT (current_setting('TimeZone') = 'UTC' AND "
+		"current_setting('lock_timeout') = '1s' AND "
+		"current_setting('idle_in_transaction_session_timeout') = "
+		"'5s' AND current_setting('gamed.shard') = '3' AND "
+		"current_setting('plan_cache_mode') = 'force_generic_plan' "
+		"AND current_setting('application_name') = 'test-db')::int");
+	struct rig r;
+	struct call a;
+	struct db_pool_conf conf;
+
+	memset(&r, 0, sizeof(r));
+	conf = defaults(&r, conninfo());
+	conf.shard = 19;
+	conf.session_sql = "SET plan_cache_mode TO force_generic_plan";
+	rig_open(&r, &conf);
+	submit(&r, &a, DB_LANE_WRITE, &show, 0);
+	RUN_UNTIL(&r, a.is_done);
+	cr_expect_eq(a.value, 1);
+	rig_close(&r);
+}
+
+Test(pool, a_refused_check_keeps_the_database_away, .timeout = 30)
+{
+	struct rig r;
+	struct call a;
+	struct db_pool_conf conf;
+
+	memset(&r, 0, sizeof(r));
+	conf = defaults(&r, conninfo());
+	conf.check_sql = "SELECT version FROM no_such_table";
+	conf.on_check = on_check;
+	r.check_rc = -1;
+	rig_open(&r, &conf);
+	submit(&r, &a, DB_LANE_READ, &stmt_echo, 1);
+	RUN_UNTIL(&r, a.is_done);
+	cr_expect_eq(a.outcome, DB_UNAVAILABLE);
+	cr_expect_str_eq(r.check_state, DB_SQLSTATE_UNDEFINED_TABLE);
+	cr_expect_not(db_pool_healthy(r.pool));
+	r.check_rc = 0;
+	RUN_UNTIL(&r, db_pool_healthy(r.pool));
+	submit(&r, &a, DB_LANE_READ, &stmt_echo, 1);
+	RUN_UNTIL(&r, a.is_done);
+	cr_expect_eq(a.outcome, DB_OK);
+	rig_close(&r);
+}
+
+static void on_reply_chain(struct db_job *job, const struct db_reply *reply)
+{
+	struct call *c = job->arg;
+	int64_t v;
+
+	cr_assert_eq(reply->outcome, DB_OK);
+	cr_assert(db_row_i64(reply->res[0], 0, 1, &v));
+	snprintf(c->text[0], sizeof(c->text[0]), "%lld", (long long)v);
+	if (v < 100)
+		db_pool_submit(c->rig->pool, job);
+	else
+		c->is_done = true;
+}
+
+Test(pool, a_callback_may_submit, .timeout = 30)
+{
+	struct rig r;
+	struct call c = {0};
+
+	rig_default(&r);
+	c.rig = &r;
+	call_add(&c, &stmt_echo, 0);
+	c.job.cb = on_reply_chain;
+	c.job.lane = DB_LANE_WRITE;
+	db_pool_submit(r.pool, &c.job);
+	RUN_UNTIL(&r, c.is_done);
+	rig_close(&r);
+}
+
+static void on_reply_free(struct db_job *job, const struct db_reply *reply)
+{
+	struct call *c = job->arg;
+	int64_t v;
+
+	c->outcome = reply->outcome;
+	db_pool_free(&c->rig->pool);
+	cr_expect(db_row_i64(reply->res[0], 0, 0, &v) && v == 9);
+	c->is_done = true;
+}
+
+Test(pool, a_callback_may_free_the_pool, .timeout = 30)
+{
+	struct rig r;
+	struct call c = {0}, sent, waiting[20], more;
+
+	rig_default(&r);
+	RUN_UNTIL(&r, db_pool_healthy(r.pool));
+	c.rig = &r;
+	call_add(&c, &stmt_echo, 9);
+	c.job.cb = on_reply_free;
+	db_pool_submit(r.pool, &c.job);
+	submit(&r, &sent, DB_LANE_WRITE, &stmt_sleep, 30);
+	submit(&r, &more, DB_LANE_WRITE, &stmt_echo, 1);
+	for (size_t i = 0; i < NELEM(waiting); i++)
+		submit(&r, &waiting[i], DB_LANE_READ, &stmt_echo, 1);
+	RUN_UNTIL(&r, c.is_done);
+	cr_expect_null(r.pool);
+	cr_expect_eq(c.outcome, DB_OK);
+	cr_expect(sent.is_done && sent.outcome == DB_LOST);
+	cr_expect(more.is_done && more.outcome == DB_UNAVAILABLE);
+	for (size_t i = 0; i < NELEM(waiting); i++)
+		cr_expect(waiting[i].is_done);
+	rig_close(&r);
+}
+
+Test(pool, a_server_that_stops_and_returns, .timeout = 60)
+{
+	char dir[] = "/tmp/gamed-db.XXXXXX";
+	struct rig r;
+	struct call w, c;
+	struct db_pool_conf conf;
+	uint64_t start;
+
+	cr_assert_not_null(mkdtemp(dir));
+	pg_private("start", dir);
+	memset(&r, 0, sizeof(r));
+	conf = defaults(&r, conninfo_of(dir));
+	rig_open(&r, &conf);
+	RUN_UNTIL(&r, r.states == 1);
+	submit(&r, &w, DB_LANE_WRITE, &stmt_sleep, 30);
+	pg_private("stop", dir);
+	RUN_UNTIL(&r, w.is_done && r.states == 2);
+	cr_expect_eq(w.outcome, DB_LOST);
+	cr_expect_not(db_pool_healthy(r.pool));
+	for (int i = 0; i < 2; i++) {
+		start = clock_mono_ms();
+		submit(&r, &c, i ? DB_LANE_WRITE : DB_LANE_READ, &stmt_echo, 1);
+		RUN_UNTIL(&r, c.is_done);
+		cr_expect_eq(c.outcome, DB_UNAVAILABLE);
+		cr_expect_lt(c.done_ms - start, 100);
+		cr_expect_neq(c.message[0], '\0');
+	}
+	pg_private("start", dir);
+	RUN_UNTIL(&r, r.states == 3);
+	submit(&r, &c, DB_LANE_WRITE, &stmt_echo, 3);
+	RUN_UNTIL(&r, c.is_done);
+	cr_expect_eq(c.value, 3);
+	rig_close(&r);
+	pg_private("clean", dir);
 }
