@@ -47,6 +47,7 @@ struct copy_conn {
 	size_t sent; /* bytes of the lines handed to libpq */
 	bool copy_ended;
 	bool rolling_back;
+	bool ended; /* the server said that it ends the session */
 	struct copy_reply reply;
 };
 
@@ -248,7 +249,12 @@ static void note_error(struct copy_conn *c, const PGresult *res)
 {
 	const char *state = PQresultErrorField(res, PG_DIAG_SQLSTATE);
 	const char *text = PQresultErrorField(res, PG_DIAG_MESSAGE_PRIMARY);
+	const char *sev =
+		PQresultErrorField(res, PG_DIAG_SEVERITY_NONLOCALIZED);
 
+	/* it may have committed before that */
+	if (sev != NULL && strcmp(sev, "ERROR") != 0)
+		c->ended = true;
 	if (c->reply.message[0] != '\0')
 		return;
 	snprintf(c->reply.sqlstate, sizeof(c->reply.sqlstate), "%s",
@@ -261,8 +267,8 @@ static void step_done(struct copy_conn *c)
 {
 	bool failed = c->reply.message[0] != '\0';
 
-	if (PQstatus(c->pg) == CONNECTION_BAD) {
-		lose(c, PQerrorMessage(c->pg));
+	if (c->ended || PQstatus(c->pg) == CONNECTION_BAD) {
+		lose(c, failed ? c->reply.message : PQerrorMessage(c->pg));
 		return;
 	}
 	if (failed && !c->rolling_back &&
@@ -453,6 +459,7 @@ void copy_conn_send(struct copy_conn *c, const struct copy_job *job)
 	c->sent = 0;
 	c->copy_ended = false;
 	c->rolling_back = false;
+	c->ended = false;
 	memset(&c->reply, 0, sizeof(c->reply));
 	make_script(c);
 	set_timer(c, c->conf.deadline_ms);

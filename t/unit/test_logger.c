@@ -1,0 +1,644 @@
+/*
+ * Unit tests of src/logger: the real role entry in a process of its own, fed
+ * by the real sender over a real pair, writing into a real Postgres made for
+ * this run by t/lib/pg-private.  After every fault the rows must be where the
+ * counters say.
+ */
+#include <criterion/criterion.h>
+#include <criterion/hooks.h>
+#include <event2/event.h>
+#include <fcntl.h>
+#include <libpq-fe.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "conf/conf.h"
+#include "ipc/ipc_pair.h"
+#include "ipc/trace_send.h"
+#include "logger/logger.h"
+
+#define CLUSTER_ENV "TEST_LOGGER_CLUSTER"
+#define PATIENCE_MS 30000
+#define WORKER      3
+
+static struct {
+	char dir[64];     /* state directory and cluster of this test */
+	char cluster[64]; /* socket directory */
+	char db[64];
+	struct conf conf;
+	struct shm *shm;
+	int pair[2];
+	int death[2];
+	pid_t logger;
+	struct event_base *base;
+	struct trace_send *send;
+	PGconn *pg;
+} rig;
+
+static void pg_private(const char *verb, const char *dir)
+{
+	char cmd[512];
+
+	snprintf(cmd, sizeof(cmd), "%s/t/lib/pg-private %s %s >/dev/null",
+		TEST_SRCDIR, verb, dir);
+	if (system(cmd) != 0)
+		fatal("%s failed", cmd);
+}
+
+ReportHook(PRE_ALL)(struct criterion_test_set *set)
+{
+	char dir[] = "/tmp/gamed-logger.XXXXXX";
+
+	(void)set;
+	if (!mkdtemp(dir))
+		fatal("cannot make a temporary directory");
+	pg_private("start", dir);
+	setenv(CLUSTER_ENV, dir, 1);
+}
+
+ReportHook(POST_ALL)(struct criterion_global_stats *stats)
+{
+	(void)stats;
+	pg_private("clean", getenv(CLUSTER_ENV));
+}
+
+/* ---- the database ------------------------------------------------------- */
+
+static PGconn *connect_to(const char *db)
+{
+	char info[256];
+	PGconn *pg;
+
+	snprintf(info, sizeof(info), "host=%s user=postgres dbname=%s",
+		rig.cluster, db);
+	pg = PQconnectdb(info);
+	cr_assert_eq(PQstatus(pg), CONNECTION_OK, "%s", PQerrorMessage(pg));
+	return pg;
+}
+
+static void run_sql(PGconn *pg, const char *sql)
+{
+	PGresult *res = PQexec(pg, sql);
+
+	cr_assert(PQresultStatus(res) == PGRES_COMMAND_OK ||
+			  PQresultStatus(res) == PGRES_TUPLES_OK,
+		"%s", PQerrorMessage(pg));
+	PQclear(res);
+}
+
+/* First column of the first row, in a buffer of this function. */
+static const char *ask(const char *sql)
+{
+	static char text[4096];
+	PGresult *res = PQexec(rig.pg, sql);
+
+	cr_assert_eq(PQresultStatus(res), PGRES_TUPLES_OK, "%s",
+		PQerrorMessage(rig.pg));
+	cr_assert_geq(PQntuples(res), 1, "no row: %s", sql);
+	snprintf(text, sizeof(text), "%s", PQgetvalue(res, 0, 0));
+	PQclear(res);
+	return text;
+}
+
+static long long ask_cnt(const char *sql)
+{
+	return strtoll(ask(sql), NULL, 10);
+}
+
+static void run_file(const char *name)
+{
+	char path[512];
+	static char text[1 << 20];
+	FILE *f;
+	size_t n;
+
+	snprintf(path, sizeof(path), "%s/sql/%s", TEST_SRCDIR, name);
+	f = fopen(path, "r");
+	cr_assert_not_null(f, "%s", path);
+	n = fread(text, 1, sizeof(text) - 1, f);
+	text[n] = '\0';
+	fclose(f);
+	run_sql(rig.pg, text);
+}
+
+static void make_db(void)
+{
+	PGconn *admin = connect_to("postgres");
+	char sql[128];
+
+	snprintf(rig.db, sizeof(rig.db), "t%d", (int)getpid());
+	snprintf(sql, sizeof(sql), "CREATE DATABASE %s", rig.db);
+	run_sql(admin, sql);
+	PQfinish(admin);
+	rig.pg = connect_to(rig.db);
+	run_file("0001_reference.sql");
+	run_file("0002_gamed.sql");
+}
+
+/* ---- the processes ------------------------------------------------------ */
+
+static void set_conf(const char *assignment)
+{
+	struct err err;
+
+	cr_assert_eq(conf_set(&rig.conf, assignment, &err), 0, "%s", err.text);
+}
+
+static void rig_init(const char *cluster)
+{
+	struct err err;
+	char text[256];
+
+	snprintf(rig.cluster, sizeof(rig.cluster), "%s", cluster);
+	snprintf(rig.dir, sizeof(rig.dir), "/tmp/gamed-lt.XXXXXX");
+	cr_assert_not_null(mkdtemp(rig.dir));
+	make_db();
+	conf_init(&rig.conf);
+	snprintf(text, sizeof(text),
+		"database.uri=host=%s user=postgres dbname=%s", cluster,
+		rig.db);
+	set_conf(text);
+	snprintf(text, sizeof(text), "server.state_dir=%s", rig.dir);
+	set_conf(text);
+	set_conf("evidence.batch_ms=20");
+	rig.shm = shm_create(&err);
+	cr_assert_not_null(rig.shm);
+	cr_assert_eq(ipc_pair_open(rig.pair, &err), 0);
+	cr_assert_eq(pipe(rig.death), 0);
+}
+
+static NORETURN void be_logger(int ready_fd)
+{
+	struct inherit in = {.conf = &rig.conf,
+		.shm = rig.shm,
+		.slot = SLOT_LOGGER,
+		.death_fd = rig.death[0],
+		.ready_fd = ready_fd,
+		.listen_fd = -1,
+		.trace_fd = -1};
+	char path[128];
+	int log;
+
+	for (int i = 0; i < SHM_SLOTS_MAX; i++)
+		in.trace_fds[i] = i == WORKER ? rig.pair[1] : -1;
+	close(rig.pair[0]);
+	close(rig.death[1]);
+	snprintf(path, sizeof(path), "%s/log", rig.dir);
+	log = open(path, O_WRONLY | O_CREAT | O_APPEND, 0600);
+	log_set_fd(log);
+	logger_main(&in);
+}
+
+static void logger_start(void)
+{
+	int ready[2];
+	char byte;
+
+	cr_assert_eq(pipe(ready), 0);
+	rig.logger = fork();
+	if (rig.logger == 0) {
+		close(ready[0]);
+		be_logger(ready[1]);
+	}
+	close(ready[1]);
+	cr_assert_eq(read(ready[0], &byte, 1), 1, "the logger is not ready");
+	close(ready[0]);
+}
+
+static void worker_start(void)
+{
+	struct trace_send_conf c = {.fd = rig.pair[0],
+		.slot = WORKER,
+		.rows_max = 1000000,
+		.ring_bytes = 4 * 1024 * 1024};
+
+	shm_attach(rig.shm, WORKER, SHM_WORKER);
+	rig.base = event_base_new();
+	rig.send = trace_send_new(rig.base, &c);
+}
+
+static void turn(void)
+{
+	event_base_loop(rig.base, EVLOOP_NONBLOCK);
+}
+
+/* The worker leaves; the logger sees EOF. */
+static void worker_stop(void)
+{
+	trace_send_free(&rig.send);
+	event_base_free(rig.base);
+	close(rig.pair[0]);
+}
+
+static void logger_join(void)
+{
+	int status = -1;
+
+	for (uint64_t end = clock_mono_ms() + PATIENCE_MS;
+		clock_mono_ms() < end;) {
+		if (waitpid(rig.logger, &status, WNOHANG) == rig.logger) {
+			cr_expect(WIFEXITED(status) && WEXITSTATUS(status) == 0,
+				"the logger ended with status %#x", status);
+			return;
+		}
+		usleep(2000);
+	}
+	kill(rig.logger, SIGKILL);
+	cr_assert_fail("the logger does not leave");
+}
+
+static void logger_kill(void)
+{
+	kill(rig.logger, SIGKILL);
+	waitpid(rig.logger, NULL, 0);
+}
+
+static void rig_fini(void)
+{
+	char cmd[128];
+
+	PQfinish(rig.pg);
+	snprintf(cmd, sizeof(cmd), "rm -rf %s", rig.dir);
+	cr_expect_eq(system(cmd), 0);
+}
+
+/* ---- rows and counters -------------------------------------------------- */
+
+static struct run_rec a_run(enum evidence_class cls)
+{
+	static const struct jv value = {.type = JV_INT, .u.i = 3};
+	static const struct run_ent ents[] = {
+		{STR("p.rule.0"), "RULE", "match", &value},
+		{STR("p.rule.1"), "ARITH", "failed", &value}};
+	static const struct run_field field = {
+		STR("task.measurements_count"), &value};
+	bool ok = cls == EV_SAMPLE;
+	struct run_rec r = {
+		.at_us = clock_wall_us(),
+		.strategy_id = STR("0193f6a0-0000-7000-8000-000000000001"),
+		.strategy_version = 3,
+		.strategy_type = STR("DSL_FULL"),
+		.realm = STR("gme_live_ab"),
+		.game = STR("g"),
+		.task = STR("t"),
+		.user = STR("u"),
+		.status = ok ? STR("ok") : STR("error"),
+		.has_points = ok,
+		.points = 12,
+		.duration_ns = 41050,
+		.nodes = 202,
+		.sampled = ok,
+		.weight = ok ? 20 : 1,
+		.reason = ok ? STR("sampled") : STR("error"),
+		.data_json = STR("{\"zone\":\"north\"}"),
+		.fields = &field,
+		.fields_cnt = 1,
+		.ents = ents,
+		.ents_cnt = 2,
+		.ents_cut = 200,
+	};
+
+	if (!ok) {
+		r.error_code = STR("DSL_ARITH_DIV_BY_ZERO");
+		r.error_message = STR("division by zero");
+	}
+	uuid_make_v7(&r.id);
+	return r;
+}
+
+static void send_runs(enum evidence_class cls, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++) {
+		struct run_rec r = a_run(cls);
+
+		trace_send_run(rig.send, cls, &r);
+	}
+	turn();
+}
+
+static uint64_t total_produced(void)
+{
+	uint64_t n = 0;
+
+	for (unsigned c = 0; c < EV_CLASS_CNT; c++)
+		n += metric_slot(WORKER, M_EV_PRODUCED_AUDIT + c);
+	return n;
+}
+
+static uint64_t total_stored(void)
+{
+	uint64_t n = 0;
+
+	for (unsigned c = 0; c < EV_CLASS_CNT; c++)
+		n += metric_slot(SLOT_LOGGER, M_EV_STORED_AUDIT + c);
+	return n;
+}
+
+static uint64_t dropped(enum evidence_class c)
+{
+	return metric_evidence_dropped_slot(SLOT_LOGGER, c) +
+	       metric_evidence_dropped_slot(WORKER, c);
+}
+
+static uint64_t total_dropped(void)
+{
+	uint64_t n = 0;
+
+	for (unsigned c = 0; c < EV_CLASS_CNT; c++)
+		n += dropped(c);
+	return n;
+}
+
+static uint64_t total_taken(void)
+{
+	uint64_t n = 0;
+
+	for (unsigned c = 0; c < EV_CLASS_CNT; c++)
+		n += shm_ev_taken(WORKER, c);
+	return n;
+}
+
+/* 1 when the logger's session waits for a lock. */
+static uint64_t logger_waits(void)
+{
+	/* a transaction sees one state of pg_stat_activity */
+	run_sql(rig.pg, "SELECT pg_stat_clear_snapshot()");
+	return (uint64_t)ask_cnt("SELECT count(*) FROM pg_stat_activity "
+				 "WHERE datname = current_database() AND "
+				 "application_name = 'game-logger' AND "
+				 "wait_event_type = 'Lock'");
+}
+
+/* Turns the worker's loop until a counter has reached n. */
+static void wait_for(uint64_t (*counter)(void), uint64_t n)
+{
+	for (uint64_t end = clock_mono_ms() + PATIENCE_MS;
+		clock_mono_ms() < end;) {
+		turn();
+		if (counter() >= n)
+			return;
+		usleep(2000);
+	}
+	cr_assert_fail("%llu of %llu after %d ms",
+		(unsigned long long)counter(), (unsigned long long)n,
+		PATIENCE_MS);
+}
+
+static void expect_identity(void)
+{
+	long long rows = ask_cnt("SELECT (SELECT count(*) FROM "
+				 "strategyexecutionlog) + (SELECT count(*) "
+				 "FROM logs)");
+
+	cr_expect_eq(total_produced(), total_stored() + total_dropped(),
+		"produced %llu stored %llu dropped %llu",
+		(unsigned long long)total_produced(),
+		(unsigned long long)total_stored(),
+		(unsigned long long)total_dropped());
+	cr_expect_eq((long long)total_stored(), rows);
+}
+
+/* ---- tests -------------------------------------------------------------- */
+
+Test(logger, stores_runs_and_audit_rows, .timeout = 120)
+{
+	struct audit_rec audit = {.at_us = clock_wall_us(),
+		.level = STR("INFO"),
+		.module = STR("game"),
+		.message = STR("tab\there, \\ and\nline"),
+		.details_json = STR("{\"n\":1}"),
+		.api_key = STR("gme_live_unknown"),
+		.correlation_id = STR("c-1")};
+
+	rig_init(getenv(CLUSTER_ENV));
+	logger_start();
+	worker_start();
+	send_runs(EV_SAMPLE, 1200);
+	send_runs(EV_ERROR, 30);
+	uuid_make_v7(&audit.id);
+	trace_send_audit(rig.send, &audit);
+	turn();
+	worker_stop();
+	logger_join();
+	expect_identity();
+	cr_expect_eq(total_dropped(), 0);
+	cr_expect_eq(ask_cnt("SELECT count(*) FROM strategyexecutionlog WHERE "
+			     "sampled AND weight = 20 AND reason = 'sampled' "
+			     "AND points = 12 AND \"errorCode\" IS NULL"),
+		1200);
+	cr_expect_str_eq(
+		ask("SELECT DISTINCT concat_ws('|', notes, \"durationMs\", "
+		    "\"nodesExecuted\", points, sampled, \"errorCode\", "
+		    "data->>'zone', fields->>'task.measurements_count', "
+		    "trace->1->>'branch', trace->0->>'nodeId') "
+		    "FROM strategyexecutionlog WHERE status = 'error'"),
+		"trace truncated: 202 -> 2 entries; division by zero|0.041050|"
+		"202|f|DSL_ARITH_DIV_BY_ZERO|north|3|failed|p.rule.0");
+	/* the key is not in the table: kept in the details instead */
+	cr_expect_str_eq(ask("SELECT concat_ws('|', message, \"apiKey_used\", "
+			     "details) FROM logs"),
+		"tab\there, \\ and\nline|{\"correlationId\":\"c-1\","
+		"\"apiKey_unresolved\":\"gme_live_unknown\",\"n\":1}");
+	rig_fini();
+}
+
+Test(logger, makes_any_text_storable, .timeout = 120)
+{
+	struct run_rec r = a_run(EV_ERROR);
+	struct jv nan = jv_float(0.0 / 0.0);
+	struct run_ent ent = {{"a\0b\xff", 4}, "LITERAL", NULL, &nan};
+
+	rig_init(getenv(CLUSTER_ENV));
+	logger_start();
+	worker_start();
+	r.case_name = (struct str){"x\0y\xed\xa0\x80z", 7};
+	r.data_json = STR("{\"a\":\"\\u0000 \\ud800 \\\\u0000 "
+			  "\\ud83d\\ude00 \\udc00\xff\"}");
+	r.ents = &ent;
+	r.ents_cnt = 1;
+	trace_send_run(rig.send, EV_ERROR, &r);
+	worker_stop();
+	logger_join();
+	expect_identity();
+	cr_expect_eq(total_stored(), 1);
+	cr_expect_str_eq(ask("SELECT data->>'a' FROM strategyexecutionlog"),
+		"\xef\xbf\xbd \xef\xbf\xbd \\u0000 \xf0\x9f\x98\x80 "
+		"\xef\xbf\xbd\xef\xbf\xbd");
+	cr_expect_str_eq(
+		ask("SELECT trace->0->>'nodeId' FROM strategyexecutionlog"),
+		"a\xef\xbf\xbd"
+		"b\xef\xbf\xbd");
+	rig_fini();
+}
+
+Test(logger, puts_a_refused_row_aside, .timeout = 120)
+{
+	struct run_rec r;
+	char path[128], line[8192];
+	FILE *f;
+
+	rig_init(getenv(CLUSTER_ENV));
+	logger_start();
+	worker_start();
+	for (int i = 0; i < 101; i++) {
+		r = a_run(EV_ERROR);
+		if (i == 57)
+			r.data_json = STR("{\"a\":");
+		trace_send_run(rig.send, EV_ERROR, &r);
+	}
+	worker_stop();
+	logger_join();
+	expect_identity();
+	cr_expect_eq(total_stored(), 100);
+	cr_expect_eq(dropped(EV_ERROR), 1);
+	snprintf(path, sizeof(path), "%s/quarantine.jsonl", rig.dir);
+	f = fopen(path, "r");
+	cr_assert_not_null(f);
+	cr_assert_not_null(fgets(line, sizeof(line), f));
+	cr_expect_not_null(strstr(line, "\"sqlstate\":\"22P02\""));
+	cr_expect_not_null(strstr(line, "\"data\":\"{\\\"a\\\":\""));
+	cr_expect_null(fgets(line, sizeof(line), f));
+	fclose(f);
+	rig_fini();
+}
+
+Test(logger, leaves_exact_figures_when_killed, .timeout = 120)
+{
+	rig_init(getenv(CLUSTER_ENV));
+	logger_start();
+	worker_start();
+	send_runs(EV_ERROR, 7);
+	wait_for(total_stored, 7);
+	/* its batch waits for a lock when it dies */
+	run_sql(rig.pg, "BEGIN; LOCK TABLE strategyexecutionlog");
+	send_runs(EV_ERROR, 50);
+	send_runs(EV_SAMPLE, 20);
+	wait_for(total_taken, 77);
+	wait_for(logger_waits, 1);
+	logger_kill();
+	run_sql(rig.pg, "COMMIT");
+	send_runs(EV_ERROR, 5); /* wait in the socket */
+	logger_start();
+	send_runs(EV_SAMPLE, 3);
+	worker_stop();
+	logger_join();
+	expect_identity();
+	cr_expect_eq(total_stored(), 15);
+	cr_expect_eq(dropped(EV_ERROR), 50);
+	cr_expect_eq(dropped(EV_SAMPLE), 20);
+	rig_fini();
+}
+
+Test(logger, outlives_postgres, .timeout = 120)
+{
+	char dir[] = "/tmp/gamed-lpg.XXXXXX";
+
+	cr_assert_not_null(mkdtemp(dir));
+	pg_private("start", dir);
+	rig_init(dir);
+	logger_start();
+	worker_start();
+	send_runs(EV_ERROR, 10);
+	wait_for(total_stored, 10);
+	/* a batch on the wire when the server crashes */
+	run_sql(rig.pg, "BEGIN; LOCK TABLE strategyexecutionlog");
+	send_runs(EV_ERROR, 40);
+	wait_for(total_taken, 50);
+	wait_for(logger_waits, 1);
+	pg_private("stop", dir);
+	PQfinish(rig.pg);
+	send_runs(EV_SAMPLE, 100);
+	wait_for(total_taken, 150);
+	pg_private("start", dir);
+	rig.pg = connect_to(rig.db);
+	wait_for(total_stored, 150);
+	worker_stop();
+	logger_join();
+	expect_identity();
+	cr_expect_eq(total_dropped(), 0);
+	cr_expect_geq(metric_slot(SLOT_LOGGER, M_EV_BATCHES_LOST), 1);
+	rig_fini();
+	pg_private("clean", dir);
+}
+
+Test(logger, stores_nothing_twice, .timeout = 120)
+{
+	struct run_rec r = a_run(EV_ERROR);
+	char id[UUID_TEXT_LEN + 1], at[CLOCK_TEXT_MAX], sql[512];
+
+	rig_init(getenv(CLUSTER_ENV));
+	logger_start();
+	worker_start();
+	run_sql(rig.pg, "BEGIN; LOCK TABLE strategyexecutionlog");
+	trace_send_run(rig.send, EV_ERROR, &r);
+	send_runs(EV_ERROR, 9);
+	wait_for(logger_waits, 1);
+	/* as if the batch had been stored and the answer lost */
+	uuid_print(&r.id, id);
+	clock_print(r.at_us, CLOCK_TS_SP, at);
+	snprintf(sql, sizeof(sql),
+		"INSERT INTO strategyexecutionlog (id, created_at, "
+		"\"strategyId\", \"strategyVersion\", \"strategyType\", "
+		"status, \"durationMs\", \"nodesExecuted\") VALUES ('%s', "
+		"'%s', 's', 1, 'DSL_FULL', 'ok', 1, 1)",
+		id, at);
+	run_sql(rig.pg, sql);
+	run_sql(rig.pg, "SELECT pg_terminate_backend(pid) FROM "
+			"pg_stat_activity WHERE datname = "
+			"current_database() AND application_name = "
+			"'game-logger'; COMMIT");
+	wait_for(total_stored, 10);
+	worker_stop();
+	logger_join();
+	expect_identity();
+	cr_expect_eq(total_dropped(), 0);
+	rig_fini();
+}
+
+Test(logger, keeps_errors_when_its_queue_is_full, .timeout = 120)
+{
+	rig_init(getenv(CLUSTER_ENV));
+	set_conf("database.uri=host=/nonexistent");
+	set_conf("evidence.logger_queue_rows=100");
+	set_conf("evidence.flush_timeout_s=1");
+	logger_start();
+	worker_start();
+	send_runs(EV_SAMPLE, 80);
+	wait_for(total_taken, 80);
+	send_runs(EV_ERROR, 50);
+	wait_for(total_taken, 130);
+	wait_for(total_dropped, 30);
+	cr_expect_eq(dropped(EV_SAMPLE), 30);
+	cr_expect_eq(dropped(EV_ERROR), 0);
+	worker_stop();
+	logger_join();
+	expect_identity();
+	cr_expect_eq(total_dropped(), 130);
+	rig_fini();
+}
+
+Test(logger, leaves_soon_after_quit_and_orphaned, .timeout = 120)
+{
+	rig_init(getenv(CLUSTER_ENV));
+	logger_start();
+	worker_start();
+	send_runs(EV_ERROR, 10);
+	wait_for(total_taken, 10);
+	kill(rig.logger, SIGTERM); /* ignored */
+	kill(rig.logger, SIGQUIT);
+	logger_join();
+	cr_expect_eq(total_stored(), 10);
+	send_runs(EV_ERROR, 4); /* nobody is there: they wait */
+	logger_start();
+	wait_for(total_stored, 14);
+	close(rig.death[1]); /* the master dies, the worker hangs */
+	logger_join();
+	expect_identity();
+	rig_fini();
+}
