@@ -154,11 +154,45 @@ static void push(struct compiler *c)
 
 static void emit_expr(struct compiler *c, const struct jv *n, int depth);
 
-static void emit_pair(struct compiler *c, const struct jv *n, int depth)
+static bool is_leaf(const struct jv *n)
 {
-	emit_expr(c, jv_member(n, "left"), depth + 1);
-	emit_expr(c, jv_member(n, "right"), depth + 1);
-	c->stack -= 2;
+	enum dsl_kind k = dsl_kind_of(jv_member(n, "type"));
+
+	return k == DSL_N_LITERAL || k == DSL_N_FIELD;
+}
+
+static uint32_t leaf_of(struct compiler *c, const struct jv *n)
+{
+	if (dsl_kind_of(jv_member(n, "type")) == DSL_N_FIELD)
+		return dsl_leaf(field_add(c, jv_member(n, "path")->u.s), true);
+	return dsl_leaf(const_add(c, jv_member(n, "value")), false);
+}
+
+/* Operands and operator of `node`; ll is followed by its SL and SS forms. */
+static void emit_pair(struct compiler *c, const struct jv *n, uint32_t node,
+	enum dsl_op ll, unsigned sub, int depth)
+{
+	const struct jv *l = jv_member(n, "left"), *r = jv_member(n, "right");
+	unsigned form = is_leaf(r) ? is_leaf(l) ? 0 : 1 : 2;
+	uint32_t a = 0, b = 0, i;
+
+	if (form == 0) {
+		enter(c, l, depth + 1);
+		a = leaf_of(c, l);
+	} else {
+		emit_expr(c, l, depth + 1);
+		c->stack--;
+	}
+	if (form < 2) {
+		enter(c, r, depth + 1);
+		b = leaf_of(c, r);
+	} else {
+		c->stack++;
+		emit_expr(c, r, depth + 1);
+		c->stack -= 2;
+	}
+	i = emit(c, (enum dsl_op)(ll + form), node, a, b);
+	ins_at(c, i)->sub = (uint8_t)sub;
 }
 
 static void emit_func(
@@ -178,22 +212,16 @@ static void emit_expr(struct compiler *c, const struct jv *n, int depth)
 {
 	enum dsl_kind k = dsl_kind_of(jv_member(n, "type"));
 	uint32_t node = enter(c, n, depth);
-	unsigned op;
 
-	if (k == DSL_N_LITERAL) {
-		emit(c, DSL_OP_LITERAL, node,
-			const_add(c, jv_member(n, "value")), 0);
-	} else if (k == DSL_N_FIELD) {
-		emit(c, DSL_OP_FIELD, node,
-			field_add(c, jv_member(n, "path")->u.s), 0);
-	} else if (k == DSL_N_ARITH) {
-		op = dsl_name_index(
-			jv_member(n, "op"), dsl_arith_names, DSL_ARITH_CNT);
-		emit_pair(c, n, depth);
-		ins_at(c, emit(c, DSL_OP_ARITH, node, 0, 0))->sub = (uint8_t)op;
-	} else {
+	if (is_leaf(n))
+		emit(c, DSL_OP_PUSH, node, leaf_of(c, n), 0);
+	else if (k == DSL_N_ARITH)
+		emit_pair(c, n, node, DSL_OP_ARITH_LL,
+			dsl_name_index(jv_member(n, "op"), dsl_arith_names,
+				DSL_ARITH_CNT),
+			depth);
+	else
 		emit_func(c, n, node, depth);
-	}
 	push(c);
 }
 
@@ -225,25 +253,18 @@ static void emit_cond(struct compiler *c, const struct jv *n, int depth)
 {
 	enum dsl_kind k = dsl_kind_of(jv_member(n, "type"));
 	uint32_t node = enter(c, n, depth);
-	unsigned op;
 
-	if (k == DSL_N_LITERAL) {
+	if (is_leaf(n)) {
 		node = enter(c, n, depth); /* once more, as an expression */
-		emit(c, DSL_OP_COND_LITERAL, node,
-			const_add(c, jv_member(n, "value")), 0);
-	} else if (k == DSL_N_FIELD) {
-		node = enter(c, n, depth);
-		emit(c, DSL_OP_COND_FIELD, node,
-			field_add(c, jv_member(n, "path")->u.s), 0);
+		emit(c, DSL_OP_COND_LEAF, node, leaf_of(c, n), 0);
 	} else if (k == DSL_N_NOT) {
 		emit_cond(c, jv_member(n, "arg"), depth + 1);
 		emit(c, DSL_OP_NOT, node, 0, 0);
 	} else if (k == DSL_N_COMPARE) {
-		op = dsl_name_index(
-			jv_member(n, "op"), dsl_cmp_names, DSL_CMP_CNT);
-		emit_pair(c, n, depth);
-		ins_at(c, emit(c, DSL_OP_COMPARE, node, 0, 0))->sub =
-			(uint8_t)op;
+		emit_pair(c, n, node, DSL_OP_COMPARE_LL,
+			dsl_name_index(
+				jv_member(n, "op"), dsl_cmp_names, DSL_CMP_CNT),
+			depth);
 	} else {
 		emit_logic(c, n, node, k == DSL_N_AND, depth);
 	}
@@ -263,10 +284,13 @@ static void emit_stmt(struct compiler *c, const struct jv *n, int depth)
 		[DSL_N_SET_CASE_NAME] = DSL_OP_SET_CASE_NAME,
 	};
 	enum dsl_kind k = dsl_kind_of(jv_member(n, "type"));
-	uint32_t node = enter(c, n, depth), a = 0;
+	uint32_t node = enter(c, n, depth), a = 0, b = 0;
 	const struct jv *value = jv_member(n, "value");
 
-	if (value != NULL) {
+	if (value != NULL && is_leaf(value)) {
+		enter(c, value, depth + 1);
+		b = leaf_of(c, value);
+	} else if (value != NULL) {
 		emit_expr(c, value, depth + 1);
 		c->stack--;
 	}
@@ -276,7 +300,7 @@ static void emit_stmt(struct compiler *c, const struct jv *n, int depth)
 		a = key_add(c, &c->callback_keys, jv_member(n, "key")->u.s);
 	else if (k == DSL_N_SET_DATA)
 		a = key_add(c, &c->data_keys, jv_member(n, "key")->u.s);
-	emit(c, (enum dsl_op)ops[k], node, a, 0);
+	emit(c, (enum dsl_op)ops[k], node, a, b);
 }
 
 #define RULE_DEPTH 1

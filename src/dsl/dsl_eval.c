@@ -13,7 +13,6 @@
  */
 #include "dsl/dsl_prog.h"
 
-#include <assert.h>
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -53,6 +52,7 @@ struct vm {
 	int n;    /* steps */
 	int mark; /* passing it needs a closer look */
 	bool check_depth;
+	bool unset;           /* some field has no value */
 	uint64_t deadline_ns; /* 0: no clock */
 	struct tracer tr;
 	struct out_obj callback;
@@ -62,7 +62,7 @@ struct vm {
 
 /* ---- trace ------------------------------------------------------------ */
 
-static void trace_region(struct tracer *tr, uint32_t total)
+static inline void trace_region(struct tracer *tr, uint32_t total)
 {
 	struct dsl_trace *t = tr->t;
 
@@ -86,18 +86,16 @@ static COLD void trace_turn(struct tracer *tr)
 	trace_region(tr, tr->t->total + tr->done);
 }
 
-static inline void trace(struct tracer *tr, uint32_t node, const struct jv *v,
-	enum dsl_branch branch, uint32_t idx)
+/* For the cold paths; the loop has its own. */
+static COLD void trace_add(struct tracer *tr, uint32_t node, const struct jv *v,
+	enum dsl_branch branch)
 {
-	struct dsl_trace_ent *e;
-
-	if (UNLIKELY(tr->cur == tr->end))
+	if (tr->t == NULL)
+		return;
+	if (tr->cur == tr->end)
 		trace_turn(tr);
-	e = tr->cur++;
-	e->value = *v;
-	e->node = node;
-	e->branch_idx = (uint16_t)idx;
-	e->branch = (uint8_t)branch;
+	*tr->cur++ = (struct dsl_trace_ent){
+		.value = *v, .node = node, .branch = (uint8_t)branch};
 }
 
 static void trace_end(struct vm *m)
@@ -138,7 +136,7 @@ static COLD void fail(struct vm *m, uint32_t node, enum dsl_class cls,
 				.type = JV_ARR, .n = cnt, .u.arr = copy};
 		}
 	}
-	trace(&m->tr, node, &shown, DSL_BR_FAILED, 0);
+	trace_add(&m->tr, node, &shown, DSL_BR_FAILED);
 }
 
 static void say(struct vm *m, const char *fmt, ...) PRINTF_LIKE(2, 3);
@@ -189,10 +187,10 @@ static COLD void fail_too_large(struct vm *m, uint32_t node, const char *op,
 	param(m, "op", op);
 	dsl_error_param(&m->r->err, "limit",
 		jv_int((int64_t)m->r->lim->max_string_bytes));
-	say(m, "A value made by %s would be too large", op);
+	say(m, "The values of %s are too large", op);
 }
 
-static COLD void fail_pair(struct vm *m, uint32_t node, const char *kind,
+static COLD void fail_types(struct vm *m, uint32_t node, const char *kind,
 	const char *code, const char *op, const struct jv *ops)
 {
 	fail(m, node, DSL_CLASS_EXECUTION, kind, code, ops, 2);
@@ -203,32 +201,46 @@ static COLD void fail_pair(struct vm *m, uint32_t node, const char *kind,
 		dsl_type_name(&ops[0]), dsl_type_name(&ops[1]));
 }
 
-static COLD void fail_arith(struct vm *m, uint32_t node, enum dsl_fault f,
-	enum dsl_arith_op sub, const struct jv *ops)
+static COLD void fail_compare(struct vm *m, const struct dsl_ins *ins,
+	enum dsl_fault f, const struct jv *l, const struct jv *r)
 {
-	const char *op = dsl_arith_names[sub];
+	const struct jv ops[2] = {*l, *r};
+
+	if (f == DSL_TOO_LARGE)
+		fail_too_large(m, ins->node, dsl_cmp_names[ins->sub], ops, 2);
+	else
+		fail_types(m, ins->node, "compare_types",
+			"DSL_COMPARE_TYPE_MISMATCH", dsl_cmp_names[ins->sub],
+			ops);
+}
+
+static COLD void fail_arith(struct vm *m, const struct dsl_ins *ins,
+	enum dsl_fault f, const struct jv *l, const struct jv *r)
+{
+	const char *op = dsl_arith_names[ins->sub];
+	const struct jv ops[2] = {*l, *r};
 
 	switch (f) {
 	case DSL_OK:
 	case DSL_BAD_TYPES:
-		fail_pair(m, node, "arith_types", "DSL_ARITH_TYPE_MISMATCH", op,
-			ops);
+		fail_types(m, ins->node, "arith_types",
+			"DSL_ARITH_TYPE_MISMATCH", op, ops);
 		return;
 	case DSL_TOO_LARGE:
-		fail_too_large(m, node, op, ops, 2);
+		fail_too_large(m, ins->node, op, ops, 2);
 		return;
 	case DSL_DIV_ZERO:
-		fail(m, node, DSL_CLASS_EXECUTION, "division_by_zero",
+		fail(m, ins->node, DSL_CLASS_EXECUTION, "division_by_zero",
 			"DSL_ARITH_DIV_BY_ZERO", ops, 2);
 		say(m, "Division by zero");
 		break;
 	case DSL_INT_RANGE:
-		fail(m, node, DSL_CLASS_EXECUTION, "int_out_of_range",
+		fail(m, ins->node, DSL_CLASS_EXECUTION, "int_out_of_range",
 			"DSL_INT_OUT_OF_RANGE", ops, 2);
 		say(m, "The result of %s does not fit 64 bits", op);
 		break;
 	case DSL_NOT_FINITE:
-		fail(m, node, DSL_CLASS_EXECUTION, "number_not_finite",
+		fail(m, ins->node, DSL_CLASS_EXECUTION, "number_not_finite",
 			"DSL_NUMBER_NOT_FINITE", ops, 2);
 		say(m, "The result of %s is not a finite number", op);
 		break;
@@ -255,12 +267,24 @@ static COLD void fail_func(struct vm *m, uint32_t node, enum dsl_fault f,
 		dsl_type_name(&ops[0]));
 }
 
-static COLD void fail_type(struct vm *m, uint32_t node, const char *kind,
-	const char *code, const char *wanted, const struct jv *v)
+/* A statement whose value has the wrong type. */
+static COLD void fail_type(
+	struct vm *m, const struct dsl_ins *ins, const struct jv *v)
 {
-	fail(m, node, DSL_CLASS_EXECUTION, kind, code, v, 1);
+	const char *kind = "assign_not_number";
+	const char *code = "DSL_ASSIGN_POINTS_NOT_NUMBER";
+
+	if (ins->op == DSL_OP_SET_POINTS) {
+		kind = "set_points_not_number";
+		code = "DSL_SET_POINTS_NOT_NUMBER";
+	} else if (ins->op == DSL_OP_SET_CASE_NAME) {
+		kind = "set_case_name_not_string";
+		code = "DSL_SET_CASE_NAME_NOT_STRING";
+	}
+	fail(m, ins->node, DSL_CLASS_EXECUTION, kind, code, v, 1);
 	param(m, "actualType", dsl_type_name(v));
-	say(m, "The value must be %s, not of type %s", wanted,
+	say(m, "The value must be a %s, not of type %s",
+		ins->op == DSL_OP_SET_CASE_NAME ? "string" : "number",
 		dsl_type_name(v));
 }
 
@@ -284,27 +308,60 @@ static bool clock_is_due(const struct vm *m, const struct dsl_node *node)
 	       dsl_shapes[node->kind].groups & ~DSL_G_ROOT;
 }
 
-/* Steps the nodes of an instruction one by one; n is before them. */
+static const struct jv *leaf_value(const struct vm *m, uint32_t leaf)
+{
+	return (dsl_leaf_is_field(leaf) ? m->r->fields : m->p->consts) +
+	       dsl_leaf_index(leaf);
+}
+
+static bool leaf_is_missing(const struct vm *m, uint32_t leaf)
+{
+	return dsl_leaf_is_field(leaf) && m->r->fields_set != NULL &&
+	       !m->r->fields_set[dsl_leaf_index(leaf)];
+}
+
+static int enter_node(struct vm *m, uint32_t i)
+{
+	const struct dsl_limits *lim = m->r->lim;
+	const struct dsl_node *node = &m->p->nodes[i];
+
+	if (++m->n > lim->max_nodes)
+		fail_limit(m, i, "run_node_budget", lim->max_nodes);
+	else if (node->depth > 0 && node->depth > lim->max_depth)
+		fail_limit(m, i, "run_depth_budget", lim->max_depth);
+	else if (clock_is_due(m, node) && clock_mono_ns() > m->deadline_ns)
+		fail_timeout(m, i);
+	else
+		return 0;
+	return -1;
+}
+
+/*
+ * Steps the nodes of an instruction one by one; n is before them.  Of two
+ * leaves the left one is finished before the right one is entered.
+ */
 static COLD int enter_nodes(struct vm *m, const struct dsl_ins *ins, int n)
 {
-	m->n = n;
-	for (uint32_t i = ins->first; i < ins->first + ins->enters; i++) {
-		const struct dsl_node *node = &m->p->nodes[i];
+	bool two_leaves =
+		ins->op == DSL_OP_COMPARE_LL || ins->op == DSL_OP_ARITH_LL;
+	uint32_t last = ins->first + ins->enters - two_leaves;
+	struct tracer before;
 
-		if (++m->n > m->r->lim->max_nodes) {
-			fail_limit(
-				m, i, "run_node_budget", m->r->lim->max_nodes);
+	m->n = n;
+	for (uint32_t i = ins->first; i < last; i++)
+		if (enter_node(m, i) < 0)
+			return -1;
+	if (two_leaves) {
+		if (leaf_is_missing(m, ins->a)) {
+			fail_field(m, last - 1, dsl_leaf_index(ins->a));
 			return -1;
 		}
-		if (node->depth > m->r->lim->max_depth && node->depth > 0) {
-			fail_limit(
-				m, i, "run_depth_budget", m->r->lim->max_depth);
+		/* Recorded here for a failure only: the loop does it again. */
+		before = m->tr;
+		trace_add(&m->tr, last - 1, leaf_value(m, ins->a), DSL_BR_NONE);
+		if (enter_node(m, last) < 0)
 			return -1;
-		}
-		if (clock_is_due(m, node) && clock_mono_ns() > m->deadline_ns) {
-			fail_timeout(m, i);
-			return -1;
-		}
+		m->tr = before;
 	}
 	set_mark(m);
 	return 0;
@@ -316,11 +373,13 @@ static COLD int enter_nodes(struct vm *m, const struct dsl_ins *ins, int n)
 static COLD int out_start(struct arena *a, struct out_obj *o, uint32_t keys)
 {
 	uint32_t given = o->from != NULL ? o->from->n : 0;
+	size_t members = ((size_t)given + keys) * sizeof(*o->m);
 
-	o->m = arena_alloc(a, ((size_t)given + keys) * sizeof(*o->m));
-	o->pos = arena_calloc(a, keys, sizeof(*o->pos));
-	if (o->m == NULL || o->pos == NULL)
+	o->m = arena_alloc(a, members + keys * sizeof(*o->pos));
+	if (o->m == NULL)
 		return -1;
+	o->pos = (uint32_t *)(void *)((char *)o->m + members);
+	memset(o->pos, 0, keys * sizeof(*o->pos));
 	if (given > 0)
 		memcpy(o->m, o->from->u.obj, given * sizeof(*o->m));
 	o->n = o->given = given;
@@ -349,16 +408,35 @@ static int out_set(struct arena *a, struct out_obj *o, const struct str *keys,
 	return 0;
 }
 
-static struct jv out_value(const struct out_obj *o)
+/* Member by member: a struct built aside is stored and read back in vain. */
+static inline void set_object(
+	struct jv *to, uint32_t n, struct jv_member *members)
 {
-	if (o->m == NULL && o->from != NULL && o->from->type == JV_OBJ)
-		return *o->from;
-	return (struct jv){.type = JV_OBJ, .n = o->n, .u.obj = o->m};
+	to->type = JV_OBJ;
+	to->n = n;
+	to->u.obj = members;
 }
 
-static bool is_points(const struct jv *v)
+static inline void set_int(struct jv *to, int64_t i)
 {
-	return v->type == JV_INT || v->type == JV_FLOAT;
+	to->type = JV_INT;
+	to->n = 0;
+	to->u.i = i;
+}
+
+static inline void out_value(const struct out_obj *o, struct jv *to)
+{
+	if (o->m == NULL && o->from != NULL)
+		*to = *o->from;
+	else
+		set_object(to, o->n, o->m);
+}
+
+static inline void out_init(struct out_obj *o, const struct jv *from)
+{
+	o->m = NULL;
+	o->n = 0;
+	o->from = from != NULL && from->type == JV_OBJ ? from : NULL;
 }
 
 /* ---- the loop --------------------------------------------------------- */
@@ -374,78 +452,208 @@ static const uint8_t cmp_mask[DSL_CMP_CNT] = {
 };
 
 /* Two ints or two floats here, everything else in dsl_value.c. */
-static inline enum dsl_fault compare(
-	uint8_t op, const struct jv *v, bool *truth)
+static inline enum dsl_fault compare(const struct dsl_text *t, uint8_t op,
+	const struct jv *l, const struct jv *r, bool *truth)
 {
-	if (LIKELY(v[0].type == JV_INT && v[1].type == JV_INT)) {
-		int64_t a = v[0].u.i, b = v[1].u.i;
+	if (LIKELY(l->type == JV_INT && r->type == JV_INT)) {
+		int64_t a = l->u.i, b = r->u.i;
 		unsigned bit = a < b ? 1 : a > b ? 4 : 2;
 
 		*truth = (cmp_mask[op] & bit) != 0;
 		return DSL_OK;
 	}
-	if (v[0].type == JV_FLOAT && v[1].type == JV_FLOAT) {
-		double a = v[0].u.d, b = v[1].u.d;
+	if (l->type == JV_FLOAT && r->type == JV_FLOAT) {
+		double a = l->u.d, b = r->u.d;
 		unsigned bit = a < b ? 1 : a > b ? 4 : 2;
 
 		*truth = (cmp_mask[op] & bit) != 0;
 		return DSL_OK;
 	}
-	return dsl_compare((enum dsl_cmp_op)op, &v[0], &v[1], truth);
+	return dsl_compare(t, (enum dsl_cmp_op)op, l, r, truth);
 }
 
-static inline enum dsl_fault arith(const struct dsl_text *t, uint8_t op,
-	const struct jv *v, struct jv *res)
+static bool is_number(const struct jv *v)
 {
-	bool plain = v[0].type == JV_FLOAT && v[1].type == JV_FLOAT;
+	return v->type == JV_INT || v->type == JV_FLOAT;
+}
+
+/* + - * of ints and floats here, everything else in dsl_value.c. */
+static inline enum dsl_fault arith(const struct dsl_text *t, uint8_t op,
+	const struct jv *l, const struct jv *r, struct jv *res)
+{
 	double a, b;
+	int64_t i;
 
-	if (v[0].type == JV_INT && v[1].type == JV_INT) {
-		int64_t i;
+	if (UNLIKELY(op > DSL_MUL || !is_number(l) || !is_number(r)))
+		return dsl_arith(t, (enum dsl_arith_op)op, l, r, res);
+	if (l->type == JV_INT && r->type == JV_INT) {
+		bool over =
+			op == DSL_ADD
+				? __builtin_add_overflow(l->u.i, r->u.i, &i)
+			: op == DSL_SUB
+				? __builtin_sub_overflow(l->u.i, r->u.i, &i)
+				: __builtin_mul_overflow(l->u.i, r->u.i, &i);
 
-		if (op == DSL_ADD &&
-			!__builtin_add_overflow(v[0].u.i, v[1].u.i, &i)) {
-			*res = jv_int(i);
-			return DSL_OK;
-		}
-		return dsl_arith(t, (enum dsl_arith_op)op, &v[0], &v[1], res);
+		if (UNLIKELY(over))
+			return DSL_INT_RANGE;
+		set_int(res, i);
+		return DSL_OK;
 	}
-	if (!plain)
-		return dsl_arith(t, (enum dsl_arith_op)op, &v[0], &v[1], res);
-	a = v[0].u.d;
-	b = v[1].u.d;
-	if (op == DSL_ADD)
-		a += b;
-	else if (op == DSL_SUB)
-		a -= b;
-	else if (op == DSL_MUL)
-		a *= b;
-	else
-		return dsl_arith(t, (enum dsl_arith_op)op, &v[0], &v[1], res);
+	a = l->type == JV_INT ? (double)l->u.i : l->u.d;
+	b = r->type == JV_INT ? (double)r->u.i : r->u.d;
+	a = op == DSL_ADD ? a + b : op == DSL_SUB ? a - b : a * b;
 	if (UNLIKELY(!isfinite(a)))
 		return DSL_NOT_FINITE;
-	*res = jv_float(a);
+	res->type = JV_FLOAT;
+	res->n = 0;
+	res->u.d = a;
 	return DSL_OK;
 }
 
-#define TRACE(v, branch, idx)                                     \
-	do {                                                      \
-		if (traced)                                       \
-			trace(&m->tr, ins->node, v, branch, idx); \
+/*
+ * In three words: a wider load from a value written a moment ago in narrower
+ * pieces would wait for the store buffer (measured: 3 times the loop).
+ */
+static inline void copy_value(struct jv *to, const struct jv *from)
+{
+	const char *p = (const char *)from;
+	char *q = (char *)to;
+	uint64_t a, b, c;
+
+	_Static_assert(sizeof(*to) == 24, "a value is three words");
+	memcpy(&a, p, 8);
+	memcpy(&b, p + 8, 8);
+	memcpy(&c, p + 16, 8);
+	__asm__("" : "+r"(a), "+r"(b), "+r"(c)); /* keep them apart */
+	memcpy(q, &a, 8);
+	memcpy(q + 8, &b, 8);
+	memcpy(q + 16, &c, 8);
+}
+
+/* node, branch_idx and branch; in one store where the byte order allows. */
+static inline void set_place(struct dsl_trace_ent *e, uint32_t node,
+	uint32_t idx, enum dsl_branch branch)
+{
+	uint64_t w = (uint64_t)node | (uint64_t)(uint16_t)idx << 32 |
+		     (uint64_t)(uint8_t)branch << 48;
+
+	if (__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__) {
+		memcpy(&e->node, &w, 8);
+		return;
+	}
+	e->node = node;
+	e->branch_idx = (uint16_t)idx;
+	e->branch = (uint8_t)branch;
+}
+
+/* Room for one more entry. */
+#define TRACE_ROOM()                          \
+	do {                                  \
+		if (UNLIKELY(te == te_end)) { \
+			m->tr.cur = te;       \
+			trace_turn(&m->tr);   \
+			te = m->tr.cur;       \
+			te_end = m->tr.end;   \
+		}                             \
 	} while (0)
 
+#define TRACE(node_, val, branch_, idx)               \
+	do {                                          \
+		if (!traced)                          \
+			break;                        \
+		TRACE_ROOM();                         \
+		copy_value(&te->value, val);          \
+		set_place(te++, node_, idx, branch_); \
+	} while (0)
+
+/* A leaf was not written a moment ago. */
+#define TRACE_LEAF(node_, val)                          \
+	do {                                            \
+		if (!traced)                            \
+			break;                          \
+		TRACE_ROOM();                           \
+		te->value = *(val);                     \
+		set_place(te++, node_, 0, DSL_BR_NONE); \
+	} while (0)
+
+#define TRACE_BOOL(val, branch_, idx)                     \
+	do {                                              \
+		if (!traced)                              \
+			break;                            \
+		TRACE_ROOM();                             \
+		te->value.type = JV_BOOL;                 \
+		te->value.n = 0;                          \
+		te->value.u.b = (val);                    \
+		set_place(te++, ins->node, idx, branch_); \
+	} while (0)
+
+#define VALUE_OF(leaf) (base[(leaf)&1] + dsl_leaf_index(leaf))
+#define IS_MISSING(leaf) \
+	(UNLIKELY(set != NULL) && ((leaf)&1) && !set[dsl_leaf_index(leaf)])
+
+/* Value of a statement: leaf b, or the top of the stack. */
+#define TAKE_VALUE()                    \
+	do {                            \
+		if (ins->b == 0) {      \
+			l = --sp;       \
+			break;          \
+		}                       \
+		node = ins->node + 1;   \
+		leaf = ins->b;          \
+		if (IS_MISSING(leaf))   \
+			goto bad_field; \
+		l = VALUE_OF(leaf);     \
+		TRACE_LEAF(node, l);    \
+	} while (0)
+
+/* Operands of an LL instruction; the right one is the node after the left. */
+#define TAKE_LEAVES()                                                    \
+	do {                                                             \
+		node = ins->node + 1;                                    \
+		leaf = ins->a;                                           \
+		n--; /* a missing left one leaves the right unentered */ \
+		if (IS_MISSING(leaf))                                    \
+			goto bad_field;                                  \
+		n++;                                                     \
+		l = VALUE_OF(leaf);                                      \
+		TRACE_LEAF(node, l);                                     \
+		node = ins->node + 2;                                    \
+		leaf = ins->b;                                           \
+		if (IS_MISSING(leaf))                                    \
+			goto bad_field;                                  \
+		rr = VALUE_OF(leaf);                                     \
+		TRACE_LEAF(node, rr);                                    \
+	} while (0)
+
+#define TAKE_RIGHT_LEAF()               \
+	do {                            \
+		node = ins->first;      \
+		leaf = ins->b;          \
+		if (IS_MISSING(leaf))   \
+			goto bad_field; \
+		l = --sp;               \
+		rr = VALUE_OF(leaf);    \
+		TRACE_LEAF(node, rr);   \
+	} while (0)
+
+/*
+ * Longer than a function should be: one loop keeps its state in registers,
+ * and it is compiled twice, with and without the trace.
+ */
 static inline __attribute__((always_inline)) int run_code(
 	struct vm *m, const bool traced)
 {
-	static const struct jv v_true = {.type = JV_BOOL, .u.b = true};
-	static const struct jv v_false = {.type = JV_BOOL, .u.b = false};
-	static const struct jv v_null = {.type = JV_NULL};
+	static const struct jv null = {.type = JV_NULL};
 	struct dsl_run *const r = m->r;
 	const struct dsl_program *const p = m->p;
 	const struct dsl_text text = {r->arena, r->lim->max_string_bytes};
+	const struct jv *const base[2] = {p->consts, r->fields};
+	const uint8_t *const set = m->unset ? r->fields_set : NULL;
 	const struct dsl_ins *ins = p->code + p->start[r->mode];
+	struct dsl_trace_ent *te = m->tr.cur, *te_end = m->tr.end;
 	struct jv *sp = m->stack; /* one past the top */
-	const struct jv *v;
+	const struct jv *l, *rr;
+	uint32_t node, leaf;
 	bool truth = false;
 	enum dsl_fault f;
 	int n = 0;
@@ -453,192 +661,172 @@ static inline __attribute__((always_inline)) int run_code(
 	for (;; ins++) {
 	again:
 		n += ins->enters;
-		if (UNLIKELY(n > m->mark) &&
-			enter_nodes(m, ins, n - ins->enters) < 0)
-			return -1;
+		if (UNLIKELY(n > m->mark)) {
+			m->tr.cur = te;
+			if (enter_nodes(m, ins, n - ins->enters) < 0)
+				return -1;
+		}
 		switch ((enum dsl_op)ins->op) {
-		case DSL_OP_LITERAL:
-			v = &p->consts[ins->a];
-			*sp++ = *v;
-			TRACE(v, DSL_BR_NONE, 0);
-			break;
-		case DSL_OP_FIELD:
-			if (r->fields_set != NULL && !r->fields_set[ins->a])
+		case DSL_OP_PUSH:
+			node = ins->node;
+			leaf = ins->a;
+			if (IS_MISSING(leaf))
 				goto bad_field;
-			v = &r->fields[ins->a];
-			*sp++ = *v;
-			TRACE(v, DSL_BR_NONE, 0);
+			l = VALUE_OF(leaf);
+			copy_value(sp++, l);
+			TRACE_LEAF(node, l);
 			break;
-		case DSL_OP_COND_LITERAL:
-			v = &p->consts[ins->a];
-			truth = dsl_truthy(v);
-			TRACE(v, DSL_BR_NONE, 0);
-			break;
-		case DSL_OP_COND_FIELD:
-			if (r->fields_set != NULL && !r->fields_set[ins->a])
+		case DSL_OP_COND_LEAF:
+			node = ins->node;
+			leaf = ins->a;
+			if (IS_MISSING(leaf))
 				goto bad_field;
-			v = &r->fields[ins->a];
-			truth = v->type == JV_BOOL ? v->u.b : dsl_truthy(v);
-			TRACE(v, DSL_BR_NONE, 0);
+			l = VALUE_OF(leaf);
+			truth = l->type == JV_BOOL ? l->u.b : dsl_truthy(l);
+			TRACE_LEAF(node, l);
 			break;
-		case DSL_OP_COMPARE:
+		case DSL_OP_COMPARE_LL:
+			TAKE_LEAVES();
+			goto do_compare;
+		case DSL_OP_COMPARE_SL:
+			TAKE_RIGHT_LEAF();
+			goto do_compare;
+		case DSL_OP_COMPARE_SS:
 			sp -= 2;
-			f = compare(ins->sub, sp, &truth);
+			l = &sp[0];
+			rr = &sp[1];
+		do_compare:
+			f = compare(&text, ins->sub, l, rr, &truth);
 			if (UNLIKELY(f != DSL_OK))
 				goto bad_compare;
-			TRACE(truth ? &v_true : &v_false, DSL_BR_NONE, 0);
+			TRACE_BOOL(truth, DSL_BR_NONE, 0);
 			break;
-		case DSL_OP_ARITH: {
-			struct jv res;
-
+		case DSL_OP_ARITH_LL:
+			TAKE_LEAVES();
+			goto do_arith;
+		case DSL_OP_ARITH_SL:
+			TAKE_RIGHT_LEAF();
+			goto do_arith;
+		case DSL_OP_ARITH_SS:
 			sp -= 2;
-			f = arith(&text, ins->sub, sp, &res);
+			l = &sp[0];
+			rr = &sp[1];
+		do_arith:
+			f = arith(&text, ins->sub, l, rr, sp);
 			if (UNLIKELY(f != DSL_OK))
 				goto bad_arith;
-			*sp++ = res;
-			TRACE(&sp[-1], DSL_BR_NONE, 0);
+			TRACE(ins->node, sp, DSL_BR_NONE, 0);
+			sp++;
 			break;
-		}
-		case DSL_OP_INT: {
-			struct jv res;
-
-			f = dsl_int(&sp[-1], &res);
-			if (UNLIKELY(f != DSL_OK)) {
-				fail_func(m, ins->node, f, DSL_FN_INT, sp - 1);
-				goto failed;
-			}
-			sp[-1] = res;
-			TRACE(&sp[-1], DSL_BR_NONE, 0);
+		case DSL_OP_INT:
+			f = dsl_int(&sp[-1], &sp[-1]);
+			if (UNLIKELY(f != DSL_OK))
+				goto bad_int;
+			TRACE(ins->node, &sp[-1], DSL_BR_NONE, 0);
 			break;
-		}
-		case DSL_OP_CLAMP: {
-			struct jv res;
-
+		case DSL_OP_CLAMP:
 			sp -= 3;
-			f = dsl_clamp(&sp[0], &sp[1], &sp[2], &res);
-			if (UNLIKELY(f != DSL_OK)) {
-				fail_func(m, ins->node, f, DSL_FN_CLAMP, sp);
-				goto failed;
-			}
-			*sp++ = res;
-			TRACE(&sp[-1], DSL_BR_NONE, 0);
+			f = dsl_clamp(&sp[0], &sp[1], &sp[2], &sp[0]);
+			if (UNLIKELY(f != DSL_OK))
+				goto bad_clamp;
+			TRACE(ins->node, sp, DSL_BR_NONE, 0);
+			sp++;
 			break;
-		}
 		case DSL_OP_NOT:
 			truth = !truth;
-			TRACE(truth ? &v_true : &v_false, DSL_BR_NONE, 0);
+			TRACE_BOOL(truth, DSL_BR_NONE, 0);
 			break;
 		case DSL_OP_AND_ARG:
 			if (truth)
 				break;
-			TRACE(&v_false, DSL_BR_SHORT_CIRCUIT, ins->b);
+			TRACE_BOOL(false, DSL_BR_SHORT_CIRCUIT, ins->b);
 			goto jump;
 		case DSL_OP_AND_LAST:
-			if (truth)
-				TRACE(&v_true, DSL_BR_NONE, 0);
-			else
-				TRACE(&v_false, DSL_BR_SHORT_CIRCUIT, ins->b);
+			TRACE_BOOL(truth,
+				truth ? DSL_BR_NONE : DSL_BR_SHORT_CIRCUIT,
+				ins->b);
 			break;
 		case DSL_OP_OR_ARG:
 			if (!truth)
 				break;
-			TRACE(&v_true, DSL_BR_SHORT_CIRCUIT, ins->b);
+			TRACE_BOOL(true, DSL_BR_SHORT_CIRCUIT, ins->b);
 			goto jump;
 		case DSL_OP_OR_LAST:
-			if (truth)
-				TRACE(&v_true, DSL_BR_SHORT_CIRCUIT, ins->b);
-			else
-				TRACE(&v_false, DSL_BR_NONE, 0);
+			TRACE_BOOL(truth,
+				truth ? DSL_BR_SHORT_CIRCUIT : DSL_BR_NONE,
+				ins->b);
 			break;
 		case DSL_OP_WHEN:
 			if (!truth)
 				goto jump;
-			TRACE(&v_true, DSL_BR_MATCH, 0);
+			TRACE_BOOL(true, DSL_BR_MATCH, 0);
 			break;
 		case DSL_OP_ELSEIF:
 			if (!truth)
 				goto jump;
-			TRACE(&v_true, DSL_BR_ELSEIF, ins->b);
+			TRACE_BOOL(true, DSL_BR_ELSEIF, ins->b);
 			break;
 		case DSL_OP_ELSE:
-			TRACE(&v_false, DSL_BR_ELSE, 0);
+			TRACE_BOOL(false, DSL_BR_ELSE, 0);
 			break;
 		case DSL_OP_SKIP:
-			TRACE(&v_false, DSL_BR_SKIP, 0);
+			TRACE_BOOL(false, DSL_BR_SKIP, 0);
 			break;
 		case DSL_OP_JUMP:
 		jump:
 			ins = p->code + ins->a;
 			goto again;
 		case DSL_OP_ASSIGN_POINTS:
-			sp--;
-			if (UNLIKELY(!is_points(sp))) {
-				fail_type(m, ins->node, "assign_not_number",
-					"DSL_ASSIGN_POINTS_NOT_NUMBER",
-					"a number", sp);
-				goto failed;
-			}
-			r->points = *sp;
+			TAKE_VALUE();
+			if (UNLIKELY(!is_number(l)))
+				goto bad_type;
+			copy_value(&r->points, l);
 			r->case_name = p->consts[ins->a];
 			r->matched = true;
-			TRACE(sp, DSL_BR_MATCH, 0);
+			TRACE(ins->node, l, DSL_BR_MATCH, 0);
 			goto done;
 		case DSL_OP_SET_CALLBACK:
-			sp--;
+			TAKE_VALUE();
 			if (UNLIKELY(out_set(r->arena, &m->callback,
 					     p->callback_keys,
 					     p->callback_keys_cnt, ins->a,
-					     sp) < 0)) {
-				fail_too_large(m, ins->node,
-					"set_callback_data", sp, 1);
-				goto failed;
-			}
-			TRACE(sp, DSL_BR_NONE, 0);
+					     l) < 0))
+				goto bad_size;
+			TRACE(ins->node, l, DSL_BR_NONE, 0);
 			break;
 		case DSL_OP_SET_DATA:
-			sp--;
-			if (UNLIKELY(out_set(r->arena, &m->working,
-					     p->data_keys, p->data_keys_cnt,
-					     ins->a, sp) < 0)) {
-				fail_too_large(m, ins->node, "set_data", sp, 1);
-				goto failed;
-			}
-			TRACE(sp, DSL_BR_NONE, 0);
+			TAKE_VALUE();
+			if (UNLIKELY(
+				    out_set(r->arena, &m->working, p->data_keys,
+					    p->data_keys_cnt, ins->a, l) < 0))
+				goto bad_size;
+			TRACE(ins->node, l, DSL_BR_NONE, 0);
 			break;
 		case DSL_OP_SET_POINTS:
-			sp--;
-			if (UNLIKELY(!is_points(sp))) {
-				fail_type(m, ins->node, "set_points_not_number",
-					"DSL_SET_POINTS_NOT_NUMBER", "a number",
-					sp);
-				goto failed;
-			}
-			r->points = *sp;
+			TAKE_VALUE();
+			if (UNLIKELY(!is_number(l)))
+				goto bad_type;
+			copy_value(&r->points, l);
 			r->matched = true;
-			TRACE(sp, DSL_BR_NONE, 0);
+			TRACE(ins->node, l, DSL_BR_NONE, 0);
 			break;
 		case DSL_OP_SET_CASE_NAME:
-			sp--;
-			if (UNLIKELY(sp->type != JV_STR)) {
-				fail_type(m, ins->node,
-					"set_case_name_not_string",
-					"DSL_SET_CASE_NAME_NOT_STRING",
-					"a string", sp);
-				goto failed;
-			}
-			r->case_name = *sp;
+			TAKE_VALUE();
+			if (UNLIKELY(l->type != JV_STR))
+				goto bad_type;
+			r->case_name = *l;
 			r->matched = true;
-			TRACE(sp, DSL_BR_NONE, 0);
+			TRACE(ins->node, l, DSL_BR_NONE, 0);
 			break;
 		case DSL_OP_VETO:
 			r->points = jv_int(0);
 			r->case_name = p->consts[ins->a];
 			r->matched = true;
 			r->vetoed = true;
-			TRACE(&r->case_name, DSL_BR_VETO, 0);
+			TRACE(ins->node, &r->case_name, DSL_BR_VETO, 0);
 			goto done;
 		case DSL_OP_RETURN:
-			TRACE(&v_null, DSL_BR_HALT, 0);
+			TRACE(ins->node, &null, DSL_BR_HALT, 0);
 			goto done;
 		case DSL_OP_END:
 			goto done;
@@ -646,19 +834,32 @@ static inline __attribute__((always_inline)) int run_code(
 	}
 done:
 	m->n = n;
+	m->tr.cur = te;
 	return 0;
+
+#define FAIL(call)              \
+	do {                    \
+		m->n = n;       \
+		m->tr.cur = te; \
+		call;           \
+		return -1;      \
+	} while (0)
 bad_field:
-	fail_field(m, ins->node, ins->a);
-	goto failed;
+	FAIL(fail_field(m, node, dsl_leaf_index(leaf)));
 bad_compare:
-	fail_pair(m, ins->node, "compare_types", "DSL_COMPARE_TYPE_MISMATCH",
-		dsl_cmp_names[ins->sub], sp);
-	goto failed;
+	FAIL(fail_compare(m, ins, f, l, rr));
 bad_arith:
-	fail_arith(m, ins->node, f, (enum dsl_arith_op)ins->sub, sp);
-failed:
-	m->n = n;
-	return -1;
+	FAIL(fail_arith(m, ins, f, l, rr));
+bad_int:
+	FAIL(fail_func(m, ins->node, f, DSL_FN_INT, sp - 1));
+bad_clamp:
+	FAIL(fail_func(m, ins->node, f, DSL_FN_CLAMP, sp));
+bad_type:
+	FAIL(fail_type(m, ins, l));
+bad_size:
+	FAIL(fail_too_large(m, ins->node,
+		ins->op == DSL_OP_SET_DATA ? "set_data" : "set_callback_data",
+		l, 1));
 }
 
 static __attribute__((noinline)) int run_traced(struct vm *m)
@@ -683,24 +884,29 @@ static struct jv bootstrap_points(const struct jv *v)
 	return jv_float(v->type == JV_BOOL && v->u.b ? 1.0 : 0.0);
 }
 
-static void start_state(struct vm *m)
+static COLD void start_post(struct vm *m)
 {
 	struct dsl_run *r = m->r;
 
-	r->points = jv_int(0);
-	r->case_name = jv_null();
-	r->vetoed = false;
-	r->matched = false;
-	if (r->mode == DSL_MODE_PRE && r->initial_data != NULL &&
-		r->initial_data->type == JV_OBJ)
-		m->working.from = r->initial_data;
-	if (r->mode != DSL_MODE_POST || r->parent == NULL)
-		return;
 	r->points = bootstrap_points(&r->parent->points);
 	r->case_name = r->parent->case_name;
 	r->matched = true;
-	if (r->parent->callback_data.type == JV_OBJ)
-		m->callback.from = &r->parent->callback_data;
+	out_init(&m->callback, &r->parent->callback_data);
+}
+
+static inline void start_state(struct vm *m)
+{
+	struct dsl_run *r = m->r;
+
+	set_int(&r->points, 0);
+	r->case_name.type = JV_NULL;
+	r->case_name.n = 0;
+	r->vetoed = false;
+	r->matched = false;
+	out_init(&m->callback, NULL);
+	out_init(&m->working, r->mode == DSL_MODE_PRE ? r->initial_data : NULL);
+	if (r->mode == DSL_MODE_POST && r->parent != NULL)
+		start_post(m);
 }
 
 /* The clock is read only for programs long enough to look at it. */
@@ -708,42 +914,62 @@ static void start_limits(struct vm *m)
 {
 	const struct dsl_limits *lim = m->r->lim;
 
+	m->n = 0;
 	m->check_depth = m->p->max_depth > lim->max_depth;
+	m->deadline_ns = 0;
 	if (lim->timeout_ms > 0 && m->p->nodes_cnt >= CLOCK_STEPS)
 		m->deadline_ns =
 			clock_mono_ns() + (uint64_t)lim->timeout_ms * 1000000;
 	set_mark(m);
 }
 
+static inline void start_trace(struct vm *m)
+{
+	struct tracer *tr = &m->tr;
+
+	tr->t = m->r->trace;
+	tr->done = 0;
+	tr->start = tr->cur = tr->end = NULL;
+	if (tr->t == NULL)
+		return;
+	tr->t->prog = m->p;
+	trace_region(tr, tr->t->total);
+}
+
+static COLD enum dsl_status no_stack(struct vm *m)
+{
+	fail_too_large(m, 0, "program", NULL, 0);
+	trace_end(m);
+	m->r->nodes = 0;
+	return DSL_STATUS_LIMIT;
+}
+
 enum dsl_status dsl_run(struct dsl_run *r)
 {
 	struct jv few[STACK_FEW];
-	struct vm m = {.r = r, .p = r->prog, .stack = few};
+	struct vm m; /* set in pieces: clearing it all costs as a short run */
 	int rc;
 
+	m.r = r;
+	m.p = r->prog;
+	m.stack = few;
+	m.unset = r->fields_set != NULL &&
+		  memchr(r->fields_set, 0, m.p->fields_cnt) != NULL;
 	start_state(&m);
 	start_limits(&m);
-	if (r->trace != NULL) {
-		r->trace->prog = r->prog;
-		m.tr.t = r->trace;
-		trace_region(&m.tr, r->trace->total);
-	}
+	start_trace(&m);
 	if (m.p->stack_cnt > STACK_FEW) {
 		m.stack = arena_alloc(
 			r->arena, m.p->stack_cnt * sizeof(*m.stack));
-		if (m.stack == NULL) {
-			fail_too_large(&m, 0, "program", NULL, 0);
-			trace_end(&m);
-			r->nodes = 0;
-			return DSL_STATUS_LIMIT;
-		}
+		if (m.stack == NULL)
+			return no_stack(&m);
 	}
 	rc = r->trace != NULL ? run_traced(&m) : run_plain(&m);
 	trace_end(&m);
 	r->nodes = m.n;
 	if (rc < 0)
 		return dsl_error_status(&r->err);
-	r->callback_data = out_value(&m.callback);
-	r->working_data = out_value(&m.working);
+	out_value(&m.callback, &r->callback_data);
+	out_value(&m.working, &r->working_data);
 	return DSL_STATUS_OK;
 }

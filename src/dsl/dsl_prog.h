@@ -14,15 +14,22 @@
 
 #include "dsl/dsl_node.h"
 
+/*
+ * A leaf (literal or field) is no instruction of its own where its user can
+ * take it as an operand: LL takes two leaves, SL the top of the stack and a
+ * leaf, SS the two topmost.  Truth is a register, set by conditions.
+ */
 enum dsl_op {
-	DSL_OP_LITERAL,      /* push constant a */
-	DSL_OP_FIELD,        /* push field a */
-	DSL_OP_COND_LITERAL, /* truth of constant a */
-	DSL_OP_COND_FIELD,   /* truth of field a */
-	DSL_OP_COMPARE,      /* sub: dsl_cmp_op; pops two, sets truth */
-	DSL_OP_ARITH,        /* sub: dsl_arith_op; pops two, pushes one */
-	DSL_OP_INT,          /* pops one, pushes one */
-	DSL_OP_CLAMP,        /* pops three, pushes one */
+	DSL_OP_PUSH,       /* leaf a */
+	DSL_OP_COND_LEAF,  /* truth of leaf a */
+	DSL_OP_COMPARE_LL, /* sub: dsl_cmp_op; leaves a, b; sets truth */
+	DSL_OP_COMPARE_SL,
+	DSL_OP_COMPARE_SS,
+	DSL_OP_ARITH_LL, /* sub: dsl_arith_op; leaves a, b; pushes */
+	DSL_OP_ARITH_SL,
+	DSL_OP_ARITH_SS,
+	DSL_OP_INT,   /* pops one, pushes one */
+	DSL_OP_CLAMP, /* pops three, pushes one */
 	DSL_OP_NOT,
 	DSL_OP_AND_ARG,  /* argument b false: false, go to a */
 	DSL_OP_AND_LAST, /* argument b false: false, else true */
@@ -32,16 +39,33 @@ enum dsl_op {
 	DSL_OP_ELSEIF,   /* true: branch b taken, else go to a */
 	DSL_OP_ELSE,
 	DSL_OP_SKIP,
-	DSL_OP_JUMP,          /* go to a */
+	DSL_OP_JUMP, /* go to a */
+	/* value: leaf b, or popped when b is 0 */
 	DSL_OP_ASSIGN_POINTS, /* case name: constant a */
 	DSL_OP_SET_CALLBACK,  /* key a of callback_keys */
 	DSL_OP_SET_DATA,      /* key a of data_keys */
-	DSL_OP_SET_POINTS,    /* pops the points */
-	DSL_OP_SET_CASE_NAME, /* pops the name */
-	DSL_OP_VETO,          /* case name: constant a */
+	DSL_OP_SET_POINTS,
+	DSL_OP_SET_CASE_NAME,
+	DSL_OP_VETO, /* case name: constant a */
 	DSL_OP_RETURN,
 	DSL_OP_END
 };
+
+/* A leaf: never 0, the low bit tells a field from a constant. */
+static inline uint32_t dsl_leaf(uint32_t index, bool is_field)
+{
+	return (index + 1) << 1 | is_field;
+}
+
+static inline bool dsl_leaf_is_field(uint32_t leaf)
+{
+	return leaf & 1;
+}
+
+static inline uint32_t dsl_leaf_index(uint32_t leaf)
+{
+	return (leaf >> 1) - 1;
+}
 
 struct dsl_ins {
 	uint8_t op;      /* enum dsl_op */

@@ -104,51 +104,141 @@ static int order_numbers(const struct jv *l, const struct jv *r)
 	return order_doubles(l->u.d, r->u.d);
 }
 
-/* Members are looked for from `hint` on, so equal order costs one pass. */
-static const struct jv *find_from(
-	const struct jv *o, uint32_t hint, struct str key)
-{
-	for (uint32_t k = 0; k < o->n; k++) {
-		const struct jv_member *m = &o->u.obj[(hint + k) % o->n];
+/* ---- equality --------------------------------------------------------- */
 
-		if (str_eq(m->key, key))
-			return &m->val;
+#define SCAN_MAX 32 /* members of an object searched without an index */
+
+static bool key_less(const struct jv *o, uint32_t a, uint32_t b)
+{
+	return str_cmp(o->u.obj[a].key, o->u.obj[b].key) < 0;
+}
+
+static void sift_down(const struct jv *o, uint32_t *at, uint32_t i, uint32_t n)
+{
+	uint32_t child, moved = at[i];
+
+	for (; (child = 2 * i + 1) < n; i = child) {
+		if (child + 1 < n && key_less(o, at[child], at[child + 1]))
+			child++;
+		if (!key_less(o, moved, at[child]))
+			break;
+		at[i] = at[child];
+	}
+	at[i] = moved;
+}
+
+/* Members in the order of their keys.  Heap sort: qsort would allocate. */
+static uint32_t *index_keys(struct arena *a, const struct jv *o)
+{
+	uint32_t *at = arena_alloc(a, o->n * sizeof(*at));
+
+	if (at == NULL)
+		return NULL;
+	for (uint32_t i = 0; i < o->n; i++)
+		at[i] = i;
+	for (uint32_t i = o->n / 2; i-- > 0;)
+		sift_down(o, at, i, o->n);
+	for (uint32_t n = o->n; n-- > 1;) {
+		uint32_t top = at[0];
+
+		at[0] = at[n];
+		at[n] = top;
+		sift_down(o, at, 0, n);
+	}
+	return at;
+}
+
+static const struct jv *find_indexed(
+	const struct jv *o, const uint32_t *at, struct str key)
+{
+	uint32_t lo = 0, hi = o->n;
+
+	while (lo < hi) {
+		uint32_t mid = lo + (hi - lo) / 2;
+		int c = str_cmp(o->u.obj[at[mid]].key, key);
+
+		if (c == 0)
+			return &o->u.obj[at[mid]].val;
+		if (c < 0)
+			lo = mid + 1;
+		else
+			hi = mid;
 	}
 	return NULL;
 }
 
-static bool equal_objects(const struct jv *l, const struct jv *r)
+/* Member of r that has the key of member i of l; often it is member i. */
+static enum dsl_fault find_twin(const struct dsl_text *t, const struct jv *r,
+	uint32_t i, struct str key, uint32_t **index, const struct jv **v_r)
 {
-	if (l->n != r->n)
-		return false;
-	for (uint32_t i = 0; i < l->n; i++) {
-		const struct jv *v = find_from(r, i, l->u.obj[i].key);
-
-		if (v == NULL || !dsl_equal(&l->u.obj[i].val, v))
-			return false;
+	*v_r = NULL;
+	if (str_eq(r->u.obj[i].key, key)) {
+		*v_r = &r->u.obj[i].val;
+	} else if (r->n <= SCAN_MAX) {
+		*v_r = jv_get(r, key);
+	} else {
+		if (*index == NULL)
+			*index = index_keys(t->arena, r);
+		if (*index == NULL)
+			return DSL_TOO_LARGE;
+		*v_r = find_indexed(r, *index, key);
 	}
-	return true;
+	return DSL_OK;
 }
 
-bool dsl_equal(const struct jv *l, const struct jv *r)
+static enum dsl_fault equal_objects(const struct dsl_text *t,
+	const struct jv *l, const struct jv *r, bool *res_r)
 {
-	if (is_number(l) && is_number(r))
-		return order_numbers(l, r) == 0;
-	if (l->type != r->type)
-		return false;
-	if (l->type == JV_STR)
-		return str_eq(l->u.s, r->u.s);
-	if (l->type == JV_OBJ)
-		return equal_objects(l, r);
-	if (l->type != JV_ARR)
-		return true; /* null, null */
-	if (l->n != r->n)
-		return false;
-	for (uint32_t i = 0; i < l->n; i++)
-		if (!dsl_equal(&l->u.arr[i], &r->u.arr[i]))
-			return false;
-	return true;
+	uint32_t *index = NULL;
+	const struct jv *v;
+	enum dsl_fault f;
+
+	*res_r = l->n == r->n;
+	for (uint32_t i = 0; *res_r && i < l->n; i++) {
+		f = find_twin(t, r, i, l->u.obj[i].key, &index, &v);
+		if (f != DSL_OK)
+			return f;
+		*res_r = v != NULL;
+		if (v == NULL)
+			break;
+		f = dsl_equal(t, &l->u.obj[i].val, v, res_r);
+		if (f != DSL_OK)
+			return f;
+	}
+	return DSL_OK;
 }
+
+static enum dsl_fault equal_arrays(const struct dsl_text *t, const struct jv *l,
+	const struct jv *r, bool *res_r)
+{
+	enum dsl_fault f = DSL_OK;
+
+	*res_r = l->n == r->n;
+	for (uint32_t i = 0; f == DSL_OK && *res_r && i < l->n; i++)
+		f = dsl_equal(t, &l->u.arr[i], &r->u.arr[i], res_r);
+	return f;
+}
+
+enum dsl_fault dsl_equal(const struct dsl_text *t, const struct jv *l,
+	const struct jv *r, bool *res_r)
+{
+	if (is_number(l) && is_number(r)) {
+		*res_r = order_numbers(l, r) == 0;
+		return DSL_OK;
+	}
+	*res_r = l->type == r->type;
+	if (!*res_r)
+		return DSL_OK;
+	if (l->type == JV_ARR)
+		return equal_arrays(t, l, r, res_r);
+	if (l->type == JV_OBJ)
+		return equal_objects(t, l, r, res_r);
+	if (l->type == JV_STR)
+		*res_r = str_eq(l->u.s, r->u.s);
+	return DSL_OK;
+}
+
+/* ---- order ------------------------------------------------------------ */
 
 enum dsl_fault dsl_order(const struct jv *l, const struct jv *r, int *order_r)
 {
@@ -163,14 +253,16 @@ enum dsl_fault dsl_order(const struct jv *l, const struct jv *r, int *order_r)
 	return DSL_BAD_TYPES;
 }
 
-enum dsl_fault dsl_compare(
-	enum dsl_cmp_op op, const struct jv *l, const struct jv *r, bool *res_r)
+enum dsl_fault dsl_compare(const struct dsl_text *t, enum dsl_cmp_op op,
+	const struct jv *l, const struct jv *r, bool *res_r)
 {
+	enum dsl_fault f;
 	int o = 0;
 
 	if (op == DSL_EQ || op == DSL_NE) {
-		*res_r = dsl_equal(l, r) == (op == DSL_EQ);
-		return DSL_OK;
+		f = dsl_equal(t, l, r, res_r);
+		*res_r = *res_r == (op == DSL_EQ);
+		return f;
 	}
 	if (dsl_order(l, r, &o) != DSL_OK)
 		return DSL_BAD_TYPES;

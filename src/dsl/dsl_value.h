@@ -28,13 +28,17 @@ struct dsl_text {
 /* "NoneType", "bool", "int", "float", "str", "list", "dict" */
 const char *dsl_type_name(const struct jv *v);
 bool dsl_truthy(const struct jv *v);
-/* ==, deep; never fails. */
-bool dsl_equal(const struct jv *l, const struct jv *r);
+/*
+ * ==, deep.  Fails only with DSL_TOO_LARGE: an index over a large object whose
+ * members stand in another order no longer fits the arena.
+ */
+enum dsl_fault dsl_equal(const struct dsl_text *t, const struct jv *l,
+	const struct jv *r, bool *res_r) MUST_CHECK;
 /* Orders numbers exactly, text by code point.  DSL_BAD_TYPES: not orderable. */
 enum dsl_fault dsl_order(
 	const struct jv *l, const struct jv *r, int *order_r) MUST_CHECK;
-enum dsl_fault dsl_compare(enum dsl_cmp_op op, const struct jv *l,
-	const struct jv *r, bool *res_r) MUST_CHECK;
+enum dsl_fault dsl_compare(const struct dsl_text *t, enum dsl_cmp_op op,
+	const struct jv *l, const struct jv *r, bool *res_r) MUST_CHECK;
 enum dsl_fault dsl_arith(const struct dsl_text *t, enum dsl_arith_op op,
 	const struct jv *l, const struct jv *r, struct jv *res_r) MUST_CHECK;
 enum dsl_fault dsl_int(const struct jv *v, struct jv *res_r) MUST_CHECK;
