@@ -122,9 +122,18 @@ static void finish_sql_error(struct svc_award *a, const struct db_reply *rep)
 	finish(a, SVC_AWARD_DB_REFUSED);
 }
 
+static void *must_alloc(struct svc_award *a, size_t n, size_t size)
+{
+	void *p = arena_calloc(a->arena, n + 1, size);
+
+	if (p == NULL)
+		fatal("request arena is too small for an award");
+	return p;
+}
+
 /* ---- the event's data and key (api.md 7) -------------------------------- */
 
-/* data with room for two more members. */
+/* data with room for three more members: two here, and callbackData. */
 static void copy_data(struct svc_award *a)
 {
 	uint32_t n = a->data && a->data->type == JV_OBJ ? a->data->n : 0;
@@ -343,49 +352,46 @@ static void step_read(struct svc_award *a)
 
 /* ---- evaluate ------------------------------------------------------------ */
 
-/* {"code","params","message"} of a typed error. */
-static struct str detail_of(
-	struct svc_award *a, const char *code, const struct dsl_error *e)
-{
-	struct json_out o;
-	struct buf b;
-	struct str s;
-
-	buf_init(&b, 0);
-	json_out_init(&o, &b);
-	json_out_obj(&o);
-	json_out_kv_cstr(&o, "code", code);
-	json_out_key(&o, "params");
-	json_out_obj(&o);
-	for (unsigned i = 0; i < e->params_cnt; i++) {
-		json_out_key(&o, e->params[i].name);
-		json_out_val(&o, &e->params[i].val);
-	}
-	json_out_obj_end(&o);
-	json_out_kv_cstr(&o, "message", e->message);
-	json_out_obj_end(&o);
-	s = (struct str){arena_strndup(a->arena, b.p, b.len), b.len};
-	buf_fini(&b);
-	if (s.p == NULL)
-		fatal("out of memory for an error of a strategy");
-	return s;
-}
-
 static struct str keep(struct svc_award *a, struct str s)
 {
-	struct str copy = {arena_strndup(a->arena, s.p, s.len), s.len};
+	char *p;
 
-	if (copy.p == NULL)
-		fatal("out of memory for the result of a strategy");
+	if (s.p == NULL)
+		return s;
+	p = must_alloc(a, s.len, 1);
+	memcpy(p, s.p, s.len);
+	return (struct str){p, s.len};
+}
+
+/* Values of a run die with the next run; depth is bounded by json_in. */
+static struct jv keep_value(struct svc_award *a, const struct jv *v)
+{
+	struct jv copy = *v;
+
+	if (v->type == JV_STR) {
+		copy.u.s = keep(a, v->u.s);
+	} else if (v->type == JV_ARR) {
+		copy.u.arr = must_alloc(a, v->n, sizeof(*copy.u.arr));
+		for (uint32_t i = 0; i < v->n; i++)
+			copy.u.arr[i] = keep_value(a, &v->u.arr[i]);
+	} else if (v->type == JV_OBJ) {
+		copy.u.obj = must_alloc(a, v->n, sizeof(*copy.u.obj));
+		for (uint32_t i = 0; i < v->n; i++) {
+			copy.u.obj[i].key = keep(a, v->u.obj[i].key);
+			copy.u.obj[i].val = keep_value(a, &v->u.obj[i].val);
+		}
+	}
 	return copy;
 }
 
 static enum svc_award_result run_failed(
 	struct svc_award *a, enum dsl_status status, const struct dsl_error *e)
 {
-	a->detail = detail_of(a, dsl_error_log_code(e), e);
-	if (e->node_id.p)
-		a->node_id = keep(a, e->node_id);
+	a->err = *e;
+	a->err.node_id = keep(a, e->node_id);
+	a->err.info = jv_null();
+	for (unsigned i = 0; i < e->params_cnt; i++)
+		a->err.params[i].val = keep_value(a, &e->params[i].val);
 	return status == DSL_STATUS_ERROR ? SVC_AWARD_RUN_ERROR
 					  : SVC_AWARD_RUN_LIMIT;
 }
@@ -393,13 +399,12 @@ static enum svc_award_result run_failed(
 static enum svc_award_result unstorable(struct svc_award *a, const char *code,
 	const struct jv *points, const char *message)
 {
-	struct dsl_error e = {0};
-	size_t len = strlen(message);
-
-	memcpy(e.message, message, len + 1);
+	a->err = (struct dsl_error){.cls = DSL_CLASS_EXECUTION,
+		.kind = "not_storable",
+		.code = code};
+	memcpy(a->err.message, message, strlen(message) + 1);
 	if (points)
-		dsl_error_param(&e, "points", *points);
-	a->detail = detail_of(a, code, &e);
+		dsl_error_param(&a->err, "points", *points);
 	return SVC_AWARD_UNSTORABLE;
 }
 

@@ -37,7 +37,7 @@ enum svc_award_result {
 	SVC_AWARD_RUN_ERROR,  /* detail, node_id */
 	SVC_AWARD_RUN_LIMIT,  /* the same, limit or time-out */
 	SVC_AWARD_REFUSED,    /* the strategy said -1: case_name */
-	SVC_AWARD_UNSTORABLE, /* the result cannot be stored: detail */
+	SVC_AWARD_UNSTORABLE, /* the result cannot be stored: err */
 	SVC_AWARD_UNEXPECTED, /* a fault of ours or of a built-in */
 	SVC_AWARD_DB_REFUSED, /* sqlstate */
 	SVC_AWARD_UNAVAILABLE /* ask again later */
@@ -75,9 +75,8 @@ struct svc_award {
 	struct str case_name;
 	bool made_user;
 	int64_t created_us;
-	struct str detail;   /* JSON object: code, params, message */
-	struct str node_id;  /* of the error; p NULL: none */
-	struct str strategy; /* as the task names it; p NULL: not reached */
+	struct dsl_error err; /* code, params, message, node_id */
+	struct str strategy;  /* as the task names it; p NULL: not reached */
 	char sqlstate[6];
 	bool is_kept; /* the run was: its row is trace_id */
 	struct uuid trace_id;
