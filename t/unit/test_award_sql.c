@@ -307,19 +307,23 @@ Test(award, of_an_unknown_task_stores_nothing)
 }
 
 /* Batches that share users, tasks and keys, in every order. */
-static void race(unsigned seed, int batches)
+static void race(int start_fd, unsigned seed, int batches)
 {
 	struct db_sync *db = open_db("race");
-	static char users[BATCH_MAX][16], keys[BATCH_MAX][16];
+	static char users[BATCH_MAX][24], keys[BATCH_MAX][24];
 	struct award w[BATCH_MAX];
 	int inserted = 0;
+	char c, sql[96];
 
+	(void)!read(start_fd, &c, 1); /* EOF starts all at once */
 	for (int b = 0; b < batches; b++) {
 		for (int i = 0; i < BATCH_MAX; i++) {
-			snprintf(users[i], sizeof(users[i]), "u%d-%d", b / 4,
-				rand_r(&seed) % 6);
-			snprintf(keys[i], sizeof(keys[i]), "k%d",
-				rand_r(&seed) % 40);
+			/* new users in every fourth round only: making them
+			 * puts the writers in a queue */
+			snprintf(users[i], sizeof(users[i]), "u%d-%d",
+				b % 4 ? 0 : b, rand_r(&seed) % 3);
+			snprintf(keys[i], sizeof(keys[i]), "k%d-%d", b,
+				rand_r(&seed) % 8);
 			w[i] = (struct award){.user = users[i],
 				.key = keys[i],
 				.task = 1 + rand_r(&seed) % 4,
@@ -334,7 +338,6 @@ static void race(unsigned seed, int batches)
 		for (int i = 0; i < BATCH_MAX; i++)
 			inserted += w[i].inserted;
 	}
-	char sql[96];
 	snprintf(sql, sizeof(sql), "INSERT INTO won VALUES (%d)", inserted);
 	script(db, sql);
 	db_sync_close(&db);
@@ -344,12 +347,17 @@ static void race(unsigned seed, int batches)
 Test(award, batches_that_cross_neither_deadlock_nor_double)
 {
 	struct db_sync *db = make_db("race");
-	int status;
+	int status, start[2];
 
 	script(db, "CREATE TABLE won (n int)");
+	cr_assert_eq(pipe(start), 0);
 	for (unsigned i = 0; i < 4; i++)
-		if (fork() == 0)
-			race(i + 1, 40);
+		if (fork() == 0) {
+			close(start[1]);
+			race(start[0], i + 1, 40);
+		}
+	close(start[1]);
+	close(start[0]);
 	for (int i = 0; i < 4; i++) {
 		cr_assert_geq(wait(&status), 0);
 		cr_assert_eq(status, 0);
