@@ -24,7 +24,7 @@ CONF_INT(drain_timeout_s, "server", "drain_timeout_s", "GRACEFUL_TIMEOUT", 30,
 	1, 3600, 1, "seconds a worker may take to finish requests at shutdown")
 CONF_INT(start_timeout_s, "server", "start_timeout_s", "", 30, 1, 3600, 0,
 	"seconds after start until the first worker must be ready")
-CONF_INT(watchdog_s, "server", "watchdog_s", "TIMEOUT", 10, 2, 3600, 1,
+CONF_INT(watchdog_s, "server", "watchdog_s", "", 10, 2, 3600, 1,
 	"seconds without a sign of life until a process is replaced")
 CONF_BOOL(dumpable, "server", "dumpable", "", true, 0,
 	"allow core dumps and tracing of the processes")

@@ -41,13 +41,8 @@ void privs_apply(const struct conf *c)
 		strcmp(c->env, "prod") == 0 || strcmp(c->env, "stage") == 0;
 
 	raise_nofile((rlim_t)c->http_max_connections + OWN_DESCRIPTORS);
-	if (!c->dumpable) {
-		struct rlimit none = {0, 0};
-
-		if (setrlimit(RLIMIT_CORE, &none) < 0 ||
-			prctl(PR_SET_DUMPABLE, 0L, 0L, 0L, 0L) < 0)
-			log_warn("cannot forbid core dumps");
-	}
+	if (!c->dumpable && prctl(PR_SET_DUMPABLE, 0L, 0L, 0L, 0L) < 0)
+		log_warn("cannot forbid core dumps");
 	if (serious && geteuid() == 0)
 		log_warnx("running as root, an ordinary user suffices");
 }
