@@ -141,6 +141,7 @@ struct db_job *db_conn_close(struct db_conn *c)
 	results_clear(&c->results);
 	memset(c->prepared, 0, sizeof(c->prepared));
 	c->sqlstate[0] = c->prepare_sqlstate[0] = '\0';
+	c->is_stale = false;
 	PQfinish(c->pg);
 	c->pg = NULL;
 	set_state(c, DB_CONN_BROKEN);
@@ -410,6 +411,24 @@ void db_conn_send(struct db_conn *c, struct db_job *job)
 
 /* ---- receive --------------------------------------------------------------- */
 
+/*
+ * A statement is not there, or its plan is of no use since a table changed.
+ * When its PREPARE has failed, that says more than "does not exist".
+ */
+static void look_at_stmt_error(struct db_conn *c)
+{
+	bool is_missing =
+		strcmp(c->sqlstate, DB_SQLSTATE_UNDEFINED_STATEMENT) == 0;
+
+	if (is_missing && c->prepare_sqlstate[0]) {
+		memcpy(c->sqlstate, c->prepare_sqlstate, sizeof(c->sqlstate));
+		memcpy(c->message, c->prepare_message, sizeof(c->message));
+	} else if (is_missing ||
+		   strcmp(c->sqlstate, DB_SQLSTATE_NOT_SUPPORTED) == 0) {
+		c->is_stale = true;
+	}
+}
+
 static void fill_reply(struct db_conn *c, struct db_reply *reply)
 {
 	memset(reply, 0, sizeof(*reply));
@@ -417,13 +436,8 @@ static void fill_reply(struct db_conn *c, struct db_reply *reply)
 		reply->outcome = DB_OK;
 		return;
 	}
+	look_at_stmt_error(c);
 	reply->outcome = DB_SQL_ERROR;
-	/* the PREPARE says more than "does not exist" */
-	if (strcmp(c->sqlstate, DB_SQLSTATE_UNDEFINED_STATEMENT) == 0 &&
-		c->prepare_sqlstate[0]) {
-		memcpy(c->sqlstate, c->prepare_sqlstate, sizeof(c->sqlstate));
-		memcpy(c->message, c->prepare_message, sizeof(c->message));
-	}
 	memcpy(reply->sqlstate, c->sqlstate, sizeof(reply->sqlstate));
 	memcpy(reply->message, c->message, sizeof(reply->message));
 	c->sqlstate[0] = '\0';
@@ -533,7 +547,9 @@ static void step_run(struct db_conn *c)
 		}
 	}
 	take_notifies(c);
-	if (db_conn_is_up(c) && flush(c) < 0)
+	if (c->state == DB_CONN_IDLE && c->is_stale)
+		broken(c, "its prepared statements are out of date");
+	else if (db_conn_is_up(c) && flush(c) < 0)
 		return;
 }
 

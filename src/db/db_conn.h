@@ -87,6 +87,7 @@ struct db_conn {
 	unsigned sent_head, sent_cnt;
 	unsigned jobs_cnt;                    /* jobs among them */
 	uint64_t prepared[DB_STMTS_MAX / 64]; /* by statement id */
+	bool is_stale; /* its prepared statements fail: replaced when idle */
 
 	/* what came for the oldest job so far */
 	struct db_results results;
@@ -109,6 +110,13 @@ void db_conn_retry_after(struct db_conn *c, unsigned ms);
 void db_conn_send(struct db_conn *c, struct db_job *job);
 /* Closes without on_down; returns the jobs that were not answered. */
 struct db_job *db_conn_close(struct db_conn *c);
+
+/* Takes one more job; the pool bounds how many. */
+static inline bool db_conn_is_usable(const struct db_conn *c)
+{
+	return !c->is_stale &&
+	       (c->state == DB_CONN_IDLE || c->state == DB_CONN_BUSY);
+}
 
 static inline bool db_conn_is_up(const struct db_conn *c)
 {

@@ -124,7 +124,9 @@ bool db_pool_write_idle(const struct db_pool *p)
 	const struct lane *l = &p->lanes[DB_LANE_WRITE];
 
 	for (unsigned i = 0; i < l->conns_cnt; i++) {
-		if (l->conns[i].state == DB_CONN_IDLE)
+		const struct db_conn *c = &l->conns[i];
+
+		if (db_conn_is_usable(c) && c->jobs_cnt == 0)
 			return l->queued == 0;
 	}
 	return false;
@@ -288,7 +290,7 @@ static struct db_conn *pick(const struct lane *l)
 	for (unsigned i = 0; i < l->conns_cnt; i++) {
 		struct db_conn *c = &l->conns[i];
 
-		if (db_conn_is_up(c) && c->jobs_cnt < l->depth &&
+		if (db_conn_is_usable(c) && c->jobs_cnt < l->depth &&
 			(!best || c->jobs_cnt < best->jobs_cnt))
 			best = c;
 	}

@@ -22,5 +22,6 @@ enum db_sqlclass db_sqlstate_class(const char *sqlstate);
 
 #define DB_SQLSTATE_UNDEFINED_TABLE     "42P01"
 #define DB_SQLSTATE_UNDEFINED_STATEMENT "26000"
+#define DB_SQLSTATE_NOT_SUPPORTED       "0A000"
 
 #endif
