@@ -6,8 +6,10 @@
 #include <criterion/hooks.h>
 #include <criterion/options.h>
 #include <event2/event.h>
+#include <event2/listener.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -624,8 +626,9 @@ Test(pool, statement_timeout_is_set, .timeout = 30)
 
 Test(pool, a_killed_backend_loses_writes_and_repeats_reads, .timeout = 30)
 {
-	static const struct db_stmt slow_pid = STMT("slow_pid", 1, "d",
-		"SELECT pg_backend_pid() FROM pg_sleep($1)");
+	/* sleeps until killed_t has a row: once */
+	static const struct db_stmt nap = STMT("nap", 0, "",
+		"SELECT 6, pg_sleep(30 * (count(*) = 0)::int) FROM killed_t");
 	struct rig r;
 	struct call w, rd, pid;
 	struct db_pool_conf conf;
@@ -633,18 +636,22 @@ Test(pool, a_killed_backend_loses_writes_and_repeats_reads, .timeout = 30)
 	memset(&r, 0, sizeof(r));
 	conf = defaults(&r, conninfo());
 	conf.app_name = "test-killed";
+	run_sql("DROP TABLE IF EXISTS killed_t; CREATE TABLE killed_t (id "
+		"int)");
 	rig_open(&r, &conf);
 	submit(&r, &pid, DB_LANE_WRITE, &stmt_pid, 0);
 	RUN_UNTIL(&r, pid.is_done && db_pool_healthy(r.pool));
 	submit(&r, &w, DB_LANE_WRITE, &stmt_sleep, 30);
-	submit(&r, &rd, DB_LANE_READ, &slow_pid, 0.5);
+	submit(&r, &rd, DB_LANE_READ, &nap, 0);
 	RUN_UNTIL(&r, sql_value(ACTIVE "'test-killed'") == 2);
+	run_sql("INSERT INTO killed_t VALUES (1)");
 	run_sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
 		"WHERE application_name = 'test-killed' AND state = 'active'");
 	RUN_UNTIL(&r, w.is_done && rd.is_done);
 	cr_expect_eq(w.outcome, DB_LOST);
 	cr_expect_neq(w.message[0], '\0');
 	cr_expect_eq(rd.outcome, DB_OK, "%s", rd.message);
+	cr_expect_eq(rd.value, 6);
 	RUN_UNTIL(&r, db_pool_write_idle(r.pool));
 	submit(&r, &w, DB_LANE_WRITE, &stmt_pid, 0);
 	RUN_UNTIL(&r, w.is_done);
@@ -676,7 +683,7 @@ Test(pool, a_full_queue_answers_at_once, .timeout = 30)
 	cr_expect_eq(st.in_flight, 1);
 	RUN_UNTIL(&r, c[3].is_done);
 	cr_expect_eq(c[3].outcome, DB_UNAVAILABLE);
-	cr_expect_lt(clock_mono_ms() - start, 100);
+	cr_expect_lt(c[3].done_ms - start, 100);
 	RUN_UNTIL(&r, c[2].is_done);
 	cr_expect_eq(c[2].outcome, DB_OK);
 	rig_close(&r);
@@ -837,6 +844,138 @@ Test(pool, a_callback_may_free_the_pool, .timeout = 30)
 	for (size_t i = 0; i < NELEM(waiting); i++)
 		cr_expect(waiting[i].is_done);
 	rig_close(&r);
+}
+
+Test(pool, large_values_pass_in_both_directions, .timeout = 30)
+{
+	static const struct db_stmt twice =
+		STMT("twice", 1, "t", "SELECT length($1), $1 || $1");
+	enum { BYTES = 1000 * 1000, JOBS = 8 };
+	static struct call c[JOBS];
+	struct rig r;
+	char *text = malloc(BYTES);
+
+	cr_assert_not_null(text);
+	memset(text, 'x', BYTES);
+	rig_default(&r);
+	for (int i = 0; i < JOBS; i++) {
+		call_add(&c[i], &twice, 0);
+		c[i].params[0] =
+			(struct db_param){.p = text, .len = BYTES, .binary = 1};
+		db_pool_submit(r.pool, &c[i].job);
+	}
+	for (int i = 0; i < JOBS; i++) {
+		RUN_UNTIL(&r, c[i].is_done);
+		cr_expect_eq(c[i].outcome, DB_OK);
+		cr_expect_eq(c[i].value, BYTES);
+	}
+	rig_close(&r);
+	free(text);
+}
+
+Test(pool, a_plan_out_of_date_costs_one_answer, .timeout = 30)
+{
+	static const struct db_stmt all =
+		STMT("all", 0, "", "SELECT * FROM stale_t");
+	struct rig r;
+	struct call a;
+
+	run_sql("DROP TABLE IF EXISTS stale_t; CREATE TABLE stale_t AS "
+		"SELECT 5 AS id");
+	rig_default(&r);
+	submit(&r, &a, DB_LANE_WRITE, &all, 0);
+	RUN_UNTIL(&r, a.is_done);
+	cr_expect_eq(a.value, 5);
+	run_sql("ALTER TABLE stale_t ALTER id TYPE text");
+	submit(&r, &a, DB_LANE_WRITE, &all, 0);
+	RUN_UNTIL(&r, a.is_done);
+	cr_expect_eq(a.outcome, DB_SQL_ERROR);
+	cr_expect_str_eq(a.sqlstate, DB_SQLSTATE_NOT_SUPPORTED);
+	submit(&r, &a, DB_LANE_WRITE, &all, 0);
+	RUN_UNTIL(&r, a.is_done);
+	cr_expect_eq(a.outcome, DB_OK, "%s", a.message);
+	rig_close(&r);
+}
+
+/* ---- servers that are not well --------------------------------------------- */
+
+static struct db_pool_conf bad_server(
+	struct rig *r, char *dir, struct sockaddr_un *addr_r)
+{
+	cr_assert_not_null(mkdtemp(dir));
+	*addr_r = (struct sockaddr_un){.sun_family = AF_UNIX};
+	snprintf(addr_r->sun_path, sizeof(addr_r->sun_path), "%s/.s.PGSQL.5432",
+		dir);
+	memset(r, 0, sizeof(*r));
+	return defaults(r, conninfo_of(dir));
+}
+
+static void remove_bad_server(const char *dir, const struct sockaddr_un *addr)
+{
+	unlink(addr->sun_path);
+	rmdir(dir);
+}
+
+Test(pool, a_silent_server_is_refused_after_a_moment, .timeout = 30)
+{
+	char dir[] = "/tmp/gamed-db.XXXXXX";
+	struct sockaddr_un addr;
+	struct rig r;
+	struct call c;
+	struct db_pool_conf conf = bad_server(&r, dir, &addr);
+	int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+	uint64_t start = clock_mono_ms();
+
+	cr_assert_eq(bind(fd, (struct sockaddr *)&addr, sizeof(addr)), 0);
+	cr_assert_eq(listen(fd, 16), 0);
+	rig_open(&r, &conf);
+	submit(&r, &c, DB_LANE_WRITE, &stmt_echo, 1);
+	RUN_UNTIL(&r, c.is_done);
+	cr_expect_eq(c.outcome, DB_UNAVAILABLE);
+	cr_expect_geq(c.done_ms - start, 95);
+	cr_expect_lt(c.done_ms - start, 1000);
+	rig_close(&r);
+	close(fd);
+	remove_bad_server(dir, &addr);
+}
+
+static void on_accept(struct evconnlistener *l, evutil_socket_t fd,
+	struct sockaddr *sa, int len, void *arg)
+{
+	unsigned *accepts = arg;
+
+	(void)l;
+	(void)sa;
+	(void)len;
+	(*accepts)++;
+	close(fd);
+}
+
+Test(pool, one_connection_tries_while_all_are_down, .timeout = 30)
+{
+	char dir[] = "/tmp/gamed-db.XXXXXX";
+	struct sockaddr_un addr;
+	struct rig r;
+	struct db_pool_conf conf = bad_server(&r, dir, &addr);
+	struct evconnlistener *l;
+	unsigned accepts = 0;
+	uint64_t start;
+
+	conf.read_conns = 8;
+	rig_open(&r, &conf);
+	l = evconnlistener_new_bind(r.base, on_accept, &accepts,
+		LEV_OPT_CLOSE_ON_FREE, 16, (struct sockaddr *)&addr,
+		sizeof(addr));
+	cr_assert_not_null(l);
+	start = clock_mono_ms();
+	while (clock_mono_ms() - start < 1000)
+		turn(&r);
+	/* at 0, 100, 300 and 700 ms, give or take the jitter */
+	cr_expect_geq(accepts, 3);
+	cr_expect_leq(accepts, 5, "%u attempts", accepts);
+	evconnlistener_free(l);
+	rig_close(&r);
+	remove_bad_server(dir, &addr);
 }
 
 Test(pool, a_server_that_stops_and_returns, .timeout = 60)
