@@ -1,0 +1,221 @@
+/* test_engine.c - the built-ins of dsl.md 18 and the field values. */
+#include "dsl_help.h"
+
+#include "engine/engine.h"
+
+static struct arena arena;
+
+static void setup(void)
+{
+	arena_init(&arena, 0);
+}
+
+static void teardown(void)
+{
+	arena_fini(&arena);
+}
+
+TestSuite(engine, .init = setup, .fini = teardown);
+
+Test(engine, six_are_listed_in_order)
+{
+	static const char *const ids[] = {"constantEffortStrategy", "default",
+		"getis_ord_gi_star", "greencrowdStrategy", "greengageStrategy",
+		"socio_bee"};
+	const struct engine_builtin *b;
+	unsigned n = 0;
+
+	for (; (b = engine_at(n)) != NULL; n++) {
+		const struct engine_info *i = engine_info(b);
+		struct jv vars = json_of(&arena, i->variables);
+
+		cr_assert_str_eq(i->id, ids[n]);
+		cr_assert_eq(engine_find(str_from(i->id)), b);
+		cr_assert_eq(strlen(i->hash_version), 64);
+		cr_assert_eq(strspn(i->hash_version, "0123456789abcdef"), 64);
+		cr_assert_eq(vars.type, JV_OBJ);
+		cr_assert_gt(vars.n, 1);
+		for (unsigned k = 0; k < n; k++)
+			cr_assert_str_neq(i->hash_version,
+				engine_info(engine_at(k))->hash_version);
+	}
+	cr_assert_eq(n, NELEM(ids));
+	cr_assert_null(engine_find(STR("Default")));
+}
+
+static enum dsl_status score(const char *id, const struct engine_analytics *an,
+	const char *vars, struct engine_result *res_r, struct dsl_error *err_r)
+{
+	const struct engine_event ev = {.an = an};
+	struct jv v = json_of(&arena, vars);
+
+	return engine_score(engine_find(str_from(id)), &ev, &v, res_r, err_r);
+}
+
+Test(engine, default_takes_the_first_line_that_applies)
+{
+	static const struct {
+		int64_t task, user;
+		double user_avg, all_avg, last, newest;
+		int64_t points;
+		const char *case_name;
+	} rows[] = {
+		{1, 9, 0, 0, 0, 0, 1, "BasicEngagement"},
+		{2, 2, 0, 0, 0, 0, 1, "default"},
+		{3, 3, 4, 5, 0, 0, 11, "PerformanceBonus"},
+		{3, 3, 10, 5, 3, 5, 3, "IndividualOverGlobal"},
+		{3, 3, 10, 5, 3, 10, 15, "PeakPerformerBonus"},
+		{3, 3, 10, 5, 3, 15, 7, "GlobalAdvantageAdjustment"},
+		{3, 3, 10, 5, 5, 3, 8, "IndividualAdjustment"},
+		{3, 3, 10, 5, 3, 13, 1, "default"},
+		{3, 3, 10, 5, 3, 3, 1, "default"},
+		{3, 3, -1, -1, 0, 0, 1, "default"},
+	};
+	struct engine_result res;
+	struct dsl_error err;
+
+	for (size_t i = 0; i < NELEM(rows); i++) {
+		const struct engine_analytics an = {
+			.task_count = rows[i].task,
+			.user_count = rows[i].user,
+			.user_avg = jv_float(rows[i].user_avg),
+			.all_avg = jv_float(rows[i].all_avg),
+			.last_diff = jv_float(rows[i].last),
+			.new_last_diff = jv_float(rows[i].newest),
+		};
+
+		cr_assert_eq(
+			score("default", &an, "{}", &res, &err), DSL_STATUS_OK);
+		cr_assert_eq(res.points.type, JV_INT);
+		cr_assert_eq(res.points.u.i, rows[i].points, "row %zu", i);
+		cr_assert(str_is(res.case_name, rows[i].case_name));
+		cr_assert_eq(score("socio_bee", &an, "null", &res, &err),
+			DSL_STATUS_OK);
+		cr_assert_eq(res.points.u.i, rows[i].points);
+	}
+}
+
+Test(engine, constant_effort_truncates_and_bounds)
+{
+	static const struct {
+		int64_t recent;
+		const char *vars;
+		double points;
+		bool is_float;
+	} rows[] = {
+		{0, "{}", 1, false},
+		{1, "{}", 2, false},
+		{28, "{}", 28, false},
+		{56, "{}", 56, false},
+		{57, "{}", 57, false},
+		{500, "{}", 100, false},
+		{500, "{'variable_max_points':40.5}", 40.5, true},
+		{1, "{'variable_max_points':-5}", -5, false},
+		{1, "{'variable_max_points':true}", 1, false},
+	};
+	struct engine_analytics an;
+	struct engine_result res;
+	struct dsl_error err;
+
+	engine_analytics_init(&an);
+	for (size_t i = 0; i < NELEM(rows); i++) {
+		an.user_recent = rows[i].recent;
+		cr_assert_eq(score("constantEffortStrategy", &an, rows[i].vars,
+				     &res, &err),
+			DSL_STATUS_OK);
+		cr_assert_eq(
+			res.points.type, rows[i].is_float ? JV_FLOAT : JV_INT);
+		cr_assert_eq(rows[i].is_float ? res.points.u.d
+					      : (double)res.points.u.i,
+			rows[i].points, "row %zu", i);
+		cr_assert(str_is(res.case_name, rows[i].recent
+							? "ConstantEffortReward"
+							: "BasicReward"));
+	}
+}
+
+Test(engine, a_variable_of_the_wrong_type_is_a_typed_error)
+{
+	static const struct {
+		const char *id, *vars, *variable;
+	} rows[] = {
+		{"default", "{'variable_basic_points':'x'}",
+			"variable_basic_points"},
+		{"constantEffortStrategy", "{'variable_max_points':null}",
+			"variable_max_points"},
+		{"constantEffortStrategy", "{'variable_max_points':0}",
+			"variable_max_points"},
+		{"constantEffortStrategy", "{'variable_max_points':0.0}",
+			"variable_max_points"},
+		{"constantEffortStrategy", "{'variable_max_points':1e-320}",
+			"variable_max_points"},
+	};
+	struct engine_analytics an;
+	struct engine_result res;
+	struct dsl_error err;
+
+	engine_analytics_init(&an);
+	an.user_recent = 3;
+	for (size_t i = 0; i < NELEM(rows); i++) {
+		cr_assert_eq(score(rows[i].id, &an, rows[i].vars, &res, &err),
+			DSL_STATUS_ERROR, "row %zu", i);
+		cr_assert_str_eq(err.code, "DSL_PARENT_FAILED");
+		cr_assert(str_is(err.params[0].val.u.s, rows[i].id));
+		cr_assert(str_is(err.params[1].val.u.s, rows[i].variable));
+		cr_assert_neq(err.message[0], '\0');
+	}
+}
+
+Test(engine, what_cannot_score_says_so)
+{
+	struct engine_analytics an;
+	struct engine_result res;
+	struct dsl_error err;
+
+	engine_analytics_init(&an);
+	cr_assert_eq(score("getis_ord_gi_star", &an, "{}", &res, &err),
+		DSL_STATUS_ERROR);
+	cr_assert_str_eq(err.code, "DSL_PARENT_FAILED");
+	cr_assert_eq(
+		engine_info(engine_find(STR("getis_ord_gi_star")))->can_score,
+		false);
+}
+
+Test(engine, fields_of_an_event)
+{
+	struct engine_analytics an;
+	const struct jv data = json_of(&arena, "{'zone':'A','n':[1]}");
+	const struct engine_event ev = {.ids = {STR("g"), STR("t"), STR("u")},
+		.data = &data,
+		.an = &an};
+	const struct dsl_parent_result parent = {
+		.points = jv_int(5), .case_name = jv_str(STR("P"))};
+	struct dsl_program *p = program_of(&arena,
+		"{'type':'program','rules':[],'post_rules':[{'type':'rule',"
+		"'when':{'type':'or','args':["
+		"{'type':'field','path':'externalTaskId'},"
+		"{'type':'field','path':'task.measurements_count'},"
+		"{'type':'field','path':'user.avg_time'},"
+		"{'type':'field','path':'data.zone'},"
+		"{'type':'field','path':'data.none'},"
+		"{'type':'field','path':'parent.points'}]},"
+		"'then':[{'type':'return'}]}]}");
+	struct jv v[6];
+	uint8_t set[6];
+
+	engine_analytics_init(&an);
+	an.task_count = 12;
+	engine_fill_fields(p, &ev, NULL, v, set);
+	cr_assert(str_is(v[0].u.s, "t"));
+	cr_assert_eq(v[1].u.i, 12);
+	cr_assert_eq(v[2].type, JV_INT);
+	cr_assert_eq(v[2].u.i, -1);
+	cr_assert(str_is(v[3].u.s, "A"));
+	cr_assert_eq(v[4].type, JV_NULL);
+	cr_assert_eq(set[4], 1);
+	cr_assert_eq(set[5], 0);
+	engine_fill_fields(p, &ev, &parent, v, set);
+	cr_assert_eq(v[5].u.i, 5);
+	cr_assert_eq(set[5], 1);
+	dsl_program_unref(&p);
+}
