@@ -50,24 +50,24 @@ METRIC(M_AWARD_BATCHES, C, "gamed_award_batches_total", "",
 	"Award statements sent")
 METRIC(M_AWARD_SPLITS, C, "gamed_award_batch_splits_total", "",
 	"Award statements that failed and were split")
-METRIC(M_DEATHS_WORKER_EXIT, C, "gamed_child_deaths_total",
-	"role=\"worker\",cause=\"exit\"", "Children that died while they were wanted")
-METRIC(M_DEATHS_WORKER_SIGNAL, C, "gamed_child_deaths_total",
-	"role=\"worker\",cause=\"signal\"", "")
-METRIC(M_DEATHS_WORKER_STUCK, C, "gamed_child_deaths_total",
-	"role=\"worker\",cause=\"stuck\"", "")
-METRIC(M_DEATHS_LOGGER_EXIT, C, "gamed_child_deaths_total",
-	"role=\"logger\",cause=\"exit\"", "")
-METRIC(M_DEATHS_LOGGER_SIGNAL, C, "gamed_child_deaths_total",
-	"role=\"logger\",cause=\"signal\"", "")
-METRIC(M_DEATHS_LOGGER_STUCK, C, "gamed_child_deaths_total",
-	"role=\"logger\",cause=\"stuck\"", "")
-METRIC(M_DEATHS_STATS_EXIT, C, "gamed_child_deaths_total",
-	"role=\"stats\",cause=\"exit\"", "")
-METRIC(M_DEATHS_STATS_SIGNAL, C, "gamed_child_deaths_total",
-	"role=\"stats\",cause=\"signal\"", "")
-METRIC(M_DEATHS_STATS_STUCK, C, "gamed_child_deaths_total",
-	"role=\"stats\",cause=\"stuck\"", "")
+METRIC(M_DEATHS_WORKER_EXIT, C, "gamed_child_restarts_total",
+	"role=\"worker\",reason=\"exit\"", "Children that died while they were wanted")
+METRIC(M_DEATHS_WORKER_SIGNAL, C, "gamed_child_restarts_total",
+	"role=\"worker\",reason=\"signal\"", "")
+METRIC(M_DEATHS_WORKER_STUCK, C, "gamed_child_restarts_total",
+	"role=\"worker\",reason=\"stuck\"", "")
+METRIC(M_DEATHS_LOGGER_EXIT, C, "gamed_child_restarts_total",
+	"role=\"logger\",reason=\"exit\"", "")
+METRIC(M_DEATHS_LOGGER_SIGNAL, C, "gamed_child_restarts_total",
+	"role=\"logger\",reason=\"signal\"", "")
+METRIC(M_DEATHS_LOGGER_STUCK, C, "gamed_child_restarts_total",
+	"role=\"logger\",reason=\"stuck\"", "")
+METRIC(M_DEATHS_STATS_EXIT, C, "gamed_child_restarts_total",
+	"role=\"stats\",reason=\"exit\"", "")
+METRIC(M_DEATHS_STATS_SIGNAL, C, "gamed_child_restarts_total",
+	"role=\"stats\",reason=\"signal\"", "")
+METRIC(M_DEATHS_STATS_STUCK, C, "gamed_child_restarts_total",
+	"role=\"stats\",reason=\"stuck\"", "")
 METRIC(M_RELOADS_OK, C, "gamed_reloads_total", "result=\"done\"",
 	"Reloads of the configuration by result")
 METRIC(M_RELOADS_REFUSED, C, "gamed_reloads_total", "result=\"refused\"", "")
@@ -76,3 +76,29 @@ METRIC(M_RELOAD_OK, G, "gamed_config_in_force", "",
 	"1 when the last reload was taken, 0 when the file was refused")
 METRIC(M_GENERATION, G, "gamed_generation", "",
 	"Generation of workers, one more for every reload")
+METRIC(M_HTTP_CONNECTIONS, G, "gamed_http_connections", "",
+	"Open connections of the API")
+METRIC(M_HTTP_IN_HAND, G, "gamed_http_requests_in_hand", "",
+	"Requests of the API that are not answered yet")
+METRIC(M_HTTP_UNROUTED, C, "gamed_http_unrouted_total", "",
+	"Requests that no route took: unknown path or method")
+METRIC(M_DB_IDLE, G, "gamed_db_connections", "state=\"idle\"",
+	"Connections of the workers to Postgres by state")
+METRIC(M_DB_BUSY, G, "gamed_db_connections", "state=\"busy\"", "")
+METRIC(M_DB_DOWN, G, "gamed_db_connections", "state=\"down\"", "")
+METRIC(M_DB_QUEUED, G, "gamed_db_queued", "",
+	"Database jobs that wait for a connection")
+METRIC(M_DB_IN_FLIGHT, G, "gamed_db_in_flight", "",
+	"Database jobs sent and not answered")
+METRIC(M_LABEL_OVERFLOW_REALM, C, "gamed_metric_label_overflow_total",
+	"family=\"realm\"",
+	"Observations counted under _other since a label table was full")
+METRIC(M_LABEL_OVERFLOW_CODE, C, "gamed_metric_label_overflow_total",
+	"family=\"code\"", "")
+METRIC(M_LABEL_OVERFLOW_SERIES, C, "gamed_metric_label_overflow_total",
+	"family=\"dsl_execution_errors_total\"", "")
+METRIC(M_SCRAPES, C, "gamed_scrapes_total", "", "Answers given to GET /metrics")
+METRIC(M_CACHE_NOTICES, C, "gamed_cache_notices_total", "",
+	"Changes of cached objects heard from Postgres")
+METRIC(M_TORN_READS, C, "gamed_metric_torn_total", "",
+	"Values of the shared block that a reader refused")

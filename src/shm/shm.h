@@ -16,14 +16,63 @@
 #include "base/err.h"
 #include "base/str.h"
 
-#define SHM_SLOTS_MAX     64
-#define SHM_ROUTES_MAX    128
-#define SHM_REALMS_MAX    256 /* the last one is _other */
-#define SHM_CODES_MAX     64  /* the last one is _other */
+#define SHM_SLOTS_MAX      64
+#define SHM_ROUTES_MAX     128
+#define SHM_REALMS_MAX     256 /* the last one is _other */
+#define SHM_CODES_MAX      64  /* the last one is _other */
+#define SHM_SERIES_MAX     512 /* of realm, type and code; see metric_dsl */
+#define SHM_STATUS_CLASSES 5   /* 1xx to 5xx */
+#define SHM_DSL_TYPES      2
+#define SHM_DSL_STATUSES   4
+#define SHM_GENERATIONS    1024
+
+/* Upper edges of the histograms: text of the label le, nanoseconds. */
+#define SHM_HIGHR_EDGES(E)     \
+	E("0.01", 10000000)    \
+	E("0.025", 25000000)   \
+	E("0.05", 50000000)    \
+	E("0.075", 75000000)   \
+	E("0.1", 100000000)    \
+	E("0.25", 250000000)   \
+	E("0.5", 500000000)    \
+	E("0.75", 750000000)   \
+	E("1.0", 1000000000)   \
+	E("1.5", 1500000000)   \
+	E("2.0", 2000000000)   \
+	E("2.5", 2500000000)   \
+	E("3.0", 3000000000)   \
+	E("3.5", 3500000000)   \
+	E("4.0", 4000000000)   \
+	E("4.5", 4500000000)   \
+	E("5.0", 5000000000)   \
+	E("7.5", 7500000000)   \
+	E("10.0", 10000000000) \
+	E("30.0", 30000000000) \
+	E("60.0", 60000000000)
+#define SHM_LOWR_EDGES(E)   \
+	E("0.1", 100000000) \
+	E("0.5", 500000000) \
+	E("1.0", 1000000000)
+#define SHM_DSL_EDGES(E)     \
+	E("0.005", 5000000)  \
+	E("0.01", 10000000)  \
+	E("0.025", 25000000) \
+	E("0.05", 50000000)  \
+	E("0.1", 100000000)  \
+	E("0.15", 150000000) \
+	E("0.2", 200000000)  \
+	E("0.25", 250000000) \
+	E("0.3", 300000000)  \
+	E("0.4", 400000000)  \
+	E("0.5", 500000000)  \
+	E("0.75", 750000000) \
+	E("1.0", 1000000000) \
+	E("2.5", 2500000000) \
+	E("5.0", 5000000000)
+/* With the last one, +Inf. */
 #define SHM_HIGHR_BUCKETS 22
 #define SHM_LOWR_BUCKETS  4
 #define SHM_DSL_BUCKETS   16
-#define SHM_GENERATIONS   1024
 
 enum shm_role { SHM_FREE, SHM_MASTER, SHM_WORKER, SHM_LOGGER, SHM_STATS };
 
@@ -39,10 +88,12 @@ struct shm_slot;
 
 /* Master, before the first fork. */
 struct shm *shm_create(struct err *err_r) MUST_CHECK;
-/* Child, once: names the slot it writes from now on and zeroes its gauges.
- * Tests and tools that have no mapping may call nothing: all the writers
- * below then write into a private dummy slot. */
+/* Child: names the slot it writes from now on, zeroes its gauges and beats;
+ * once more for the same slot does nothing.  Tests and tools that have no
+ * mapping may call nothing: the functions below then use a private one. */
 void shm_attach(struct shm *s, unsigned slot, enum shm_role role);
+/* For `gamectl status`. */
+void shm_set_generation(unsigned generation);
 /* Every second from the loop: heartbeat and the process's own gauges. */
 void shm_beat(void);
 /* Monotonic milliseconds of the slot's last beat, 0: none. Master's watchdog. */
@@ -55,13 +106,16 @@ static inline void metric_inc(enum metric_id m)
 	metric_add(m, 1);
 }
 
-/* Route index is the row in the API's route table. */
+/* Route index is the row in the API's route table; a request that no route
+ * took has an index from SHM_ROUTES_MAX on. */
 void metric_http(unsigned route, int status, uint64_t duration_ns,
 	uint64_t request_bytes, uint64_t response_bytes);
 /* type 0 DSL_FULL, 1 DSL_EXTEND; status as enum dsl_status; code NULL: ok. */
 void metric_dsl(struct str realm, unsigned type, unsigned status,
 	const char *code, uint64_t duration_ns, uint32_t nodes);
 void metric_dsl_dropped(struct str realm, unsigned type);
+/* The series of the realm exist from now on, at zero. */
+void metric_dsl_known(struct str realm);
 /* cls and reason index the tables in evidence.h of ipc. */
 void metric_evidence_dropped(unsigned cls, unsigned reason, uint64_t n);
 

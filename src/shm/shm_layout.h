@@ -1,0 +1,146 @@
+/*
+ * shm_layout.h - the shared block byte for byte (STYLE 10, hardening M1).
+ * For the files of shm/ and their test only.
+ *
+ * The master maps it zeroed before the first fork.  Pages that nobody wrote
+ * do not exist, and reading one would make it exist: readers look only at
+ * slots that were attached and at labels that were claimed.
+ *
+ * Writers: a field of the head is written by the one that its comment names;
+ * a field of a slot by the child that holds the slot.
+ */
+#ifndef SHM_SHM_LAYOUT_H
+#define SHM_SHM_LAYOUT_H
+
+#include "shm/shm.h"
+
+#define SHM_MAGIC   0x316d6873646d6167ULL /* "gamdshm1" */
+#define SHM_VERSION 1
+
+typedef _Atomic uint64_t shm_u64;
+typedef _Atomic uint32_t shm_u32;
+
+#define SHM_LABEL_MAX 112 /* bytes; a longer label counts under _other */
+
+/*
+ * Claimed by compare-and-swap of the hash, by any process.  The text follows;
+ * until it is whole, everybody who wants the same label writes the same
+ * bytes, so that a claimer that dies leaves nothing locked.  Never freed.
+ */
+struct shm_label {
+	shm_u64 hash;  /* 0: free */
+	shm_u32 ready; /* length + 1 of the text, 0: not whole yet */
+	shm_u32 unused;
+	shm_u64 text[SHM_LABEL_MAX / 8];
+};
+
+struct shm_head {
+	uint64_t magic;
+	uint32_t version;
+	uint32_t slots_cnt;
+	uint64_t size_bytes;
+	shm_u64 boot_us; /* master: wall time of the start */
+	/* Logger: rows it has read of each slot and class, or found missing. */
+	shm_u64 ev_taken[SHM_SLOTS_MAX][SHM_EV_CLASSES];
+	/* Anybody: atomic additions. */
+	HOT_ALIGNED shm_u32 generation_all;
+	shm_u32 generation[SHM_GENERATIONS];
+	struct shm_label realm[SHM_REALMS_MAX]; /* the last one is _other */
+	struct shm_label code[SHM_CODES_MAX];   /* the last one is _other */
+	/* Anybody, once: SHM_SERIES_KEY of realm, type and code; 0: free. */
+	shm_u64 series[SHM_SERIES_MAX];
+};
+
+#define SHM_SERIES_KEY(realm, type, code) \
+	(1ULL << 63 | (uint64_t)(realm) << 16 | (uint64_t)(type) << 8 | (code))
+
+/* One row of the API's route table; 2 cache lines. */
+struct shm_route {
+	shm_u64 status[SHM_STATUS_CLASSES]; /* requests, 1xx to 5xx */
+	shm_u64 bucket[SHM_LOWR_BUCKETS];   /* requests, not cumulative */
+	shm_u64 duration_ns;
+	shm_u64 request_bytes;
+	shm_u64 response_bytes;
+	shm_u64 unused[4];
+};
+
+struct shm_dsl {
+	shm_u64 bucket[SHM_DSL_STATUSES][SHM_DSL_BUCKETS]; /* not cumulative */
+	shm_u64 duration_ns[SHM_DSL_STATUSES];
+	shm_u64 nodes;
+	shm_u64 dropped;
+	shm_u64 unused[10];
+};
+
+struct shm_slot {
+	shm_u32 role; /* enum shm_role, of the last holder */
+	shm_u32 pid;
+	shm_u32 generation;   /* of workers */
+	shm_u32 starts;       /* holders so far; 0: the rest is untouched */
+	shm_u64 started_ms;   /* monotonic */
+	shm_u64 heartbeat_ms; /* monotonic */
+	shm_u64 cpu_us;       /* of all holders together */
+	shm_u64 virtual_bytes;
+	shm_u64 resident_bytes;
+	shm_u64 fds;
+	shm_u64 fds_max; /* RLIMIT_NOFILE */
+	shm_u64 unused[6];
+
+	HOT_ALIGNED shm_u64 plain[M_CNT];
+	shm_u64 ev_sent[SHM_EV_CLASSES];
+	shm_u64 ev_dropped[SHM_EV_CLASSES][SHM_EV_REASONS];
+	HOT_ALIGNED shm_u64 highr[SHM_HIGHR_BUCKETS]; /* not cumulative */
+	HOT_ALIGNED struct shm_route route[SHM_ROUTES_MAX];
+	shm_u64 errors[SHM_SERIES_MAX];
+	struct shm_dsl dsl[SHM_REALMS_MAX][SHM_DSL_TYPES];
+};
+
+struct shm {
+	HOT_ALIGNED struct shm_head head;
+	HOT_ALIGNED struct shm_slot slot[SHM_SLOTS_MAX];
+};
+
+_Static_assert(sizeof(struct shm_label) == 128, "label");
+_Static_assert(sizeof(struct shm_route) == 128, "route");
+_Static_assert(sizeof(struct shm_dsl) % 128 == 0, "dsl");
+_Static_assert(offsetof(struct shm_slot, plain) == 128, "slot head");
+_Static_assert(sizeof(struct shm_slot) % 128 == 0, "slot");
+_Static_assert(ATOMIC_LLONG_LOCK_FREE == 2, "64-bit atomics are lock-free");
+
+/* The mapping of this process; a private one when it never attached. */
+struct shm *shm_map(void);
+/* The slot that this process writes. */
+struct shm_slot *shm_own(void);
+/* Index of the label, claimed if it is new; cnt - 1 when it has no room. */
+unsigned shm_label_claim(
+	struct shm_label *table, unsigned cnt, struct str text);
+/* False while the label is free or not whole; text_r has SHM_LABEL_MAX. */
+bool shm_label_read(const struct shm_label *l, char *text_r, size_t *len_r);
+
+static inline uint64_t shm_get(const shm_u64 *c)
+{
+	return atomic_load_explicit(c, memory_order_relaxed);
+}
+
+static inline void shm_put(shm_u64 *c, uint64_t v)
+{
+	atomic_store_explicit(c, v, memory_order_relaxed);
+}
+
+/* By the only writer of the cell: no locked instruction. */
+static inline void shm_add(shm_u64 *c, uint64_t n)
+{
+	shm_put(c, shm_get(c) + n);
+}
+
+static inline uint32_t shm_get32(const shm_u32 *c)
+{
+	return atomic_load_explicit(c, memory_order_relaxed);
+}
+
+static inline void shm_put32(shm_u32 *c, uint32_t v)
+{
+	atomic_store_explicit(c, v, memory_order_relaxed);
+}
+
+#endif
