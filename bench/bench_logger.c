@@ -190,6 +190,7 @@ static pid_t start_logger(const int pair[2], int death_fd)
 		in.ready_fd = ready[1];
 		for (int i = 0; i < SHM_SLOTS_MAX; i++)
 			in.trace_fds[i] = i == WORKER ? pair[1] : -1;
+		shm_attach(self.shm, SLOT_LOGGER, SHM_LOGGER);
 		logger_main(&in);
 	}
 	close(ready[1]);

@@ -1,6 +1,7 @@
 /*
  * logger.c - role main of the logger: takes evidence from the workers and
- * writes it to Postgres.  Entered once by the master's child, never returns.
+ * writes it to Postgres.  Entered once by the master's child, which has set
+ * its signals, log and slot; never returns.
  *
  * It leaves after EOF of every trace socket, when all rows are written or
  * flush_timeout_s has passed; its last line says how many rows went where.
@@ -231,12 +232,6 @@ static void init(const struct inherit *in)
 	struct event_config *ec = event_config_new();
 
 	self.in = in;
-	signal(SIGTERM, SIG_IGN);
-	signal(SIGINT, SIG_IGN);
-	signal(SIGHUP, SIG_IGN);
-	signal(SIGPIPE, SIG_IGN);
-	log_init("logger", (int)in->slot);
-	shm_attach(in->shm, in->slot, SHM_LOGGER);
 	if (ec == NULL || event_config_set_flag(ec,
 				  EVENT_BASE_FLAG_NOLOCK |
 					  EVENT_BASE_FLAG_EPOLL_USE_CHANGELIST))

@@ -192,6 +192,10 @@ static NORETURN void be_logger(int ready_fd)
 	snprintf(path, sizeof(path), "%s/log", rig.dir);
 	log = open(path, O_WRONLY | O_CREAT | O_APPEND, 0600);
 	log_set_fd(log);
+	log_init("logger", -1);
+	signal(SIGTERM, SIG_IGN);
+	signal(SIGPIPE, SIG_IGN);
+	shm_attach(rig.shm, SLOT_LOGGER, SHM_LOGGER);
 	logger_main(&in);
 }
 
