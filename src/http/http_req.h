@@ -2,27 +2,29 @@
  * http_req.h - one request in hand.
  *
  * Owns the arena of everything the request makes; it dies in one reset when
- * the reply has been handed to evhttp.  A handler answers exactly once, now
- * or later from another callback on the loop (http_reply.h); after that the
- * struct must not be touched.  A client that went away is noticed at the
- * reply only; the handler runs to its end as if nothing had happened.
+ * the handler has answered.  A handler answers exactly once, now or later
+ * from another callback on the loop (http_reply.h); after that the struct
+ * must not be touched.  A client that went away is noticed at the reply only;
+ * the handler runs to its end as if nothing had happened.  When the handler's
+ * deadline passes the client gets 504 and `ev` becomes NULL, but the struct
+ * stays until the handler answers; so what a handler needs of headers and
+ * body bytes later it copies at the start.
  */
 #ifndef HTTP_HTTP_REQ_H
 #define HTTP_HTTP_REQ_H
 
+#include <sys/queue.h>
+
 #include "base/arena.h"
 #include "http/http_route.h"
-#include "json/json_in.h"
+#include "json/json_val.h"
 
 struct http_server;
+struct http_conn;
 struct evhttp_request;
 
-#define HTTP_QUERY_MAX 16
-
-enum http_state {
-	HTTP_REQ_READY,   /* handed to the handler */
-	HTTP_REQ_ANSWERED /* reply given to evhttp */
-};
+#define HTTP_QUERY_MAX       16
+#define HTTP_CORRELATION_MAX 255
 
 struct http_query {
 	struct str name;  /* decoded */
@@ -34,31 +36,33 @@ struct http_req {
 	struct http_server *server;
 	void *app;                 /* context given to http_server_new */
 	struct evhttp_request *ev; /* NULL once answered */
-	enum http_state state;
+	struct http_conn *conn;    /* NULL once answered or gone */
 	const char *method;
-	const struct http_route *route;
-	struct str path;                        /* raw, without query */
+	const struct http_route *route; /* NULL: no route matched */
+	struct str path;                /* raw, without query, in the arena */
 	struct str captures[HTTP_CAPTURES_MAX]; /* decoded path parameters */
 	struct http_query query[HTTP_QUERY_MAX];
 	unsigned query_cnt;
-	struct str body; /* bytes as received, in evhttp's buffer */
+	struct str body; /* as received; gone when `ev` is */
 	struct jv json;  /* parsed body; set by the api layer */
 	bool has_json;
-	struct str correlation_id; /* header value or srv-<uuid> */
-	bool correlation_given;    /* it came from the client */
-	char peer[64];             /* address of the socket's other end */
+	bool correlation_given; /* the id came from the client */
+	char correlation_id[HTTP_CORRELATION_MAX + 1]; /* or srv-<uuid> */
+	char peer[64]; /* address of the socket's other end */
 	uint16_t peer_port;
-	uint64_t start_ns; /* monotonic, head parsed */
-	uint64_t auth_ns, read_ns, eval_ns, write_ns; /* for the access line */
-	const char *log_strategy; /* for the access line, arena, may be NULL */
+	uint64_t start_ns;      /* monotonic, request read */
+	uint64_t request_bytes; /* of the body */
+	/* for the access line, set by handlers */
+	uint64_t auth_ns, read_ns, eval_ns, write_ns; /* 0: not done */
+	const char *log_strategy; /* in the arena, may be NULL */
 	const char *log_case;
 	int64_t log_points;
 	bool has_log_points;
-	void *auth; /* struct auth_principal of the api layer */
-	struct http_req *next, **prevp; /* list of requests in hand */
+	void *auth;                  /* struct auth_principal, in the arena */
+	TAILQ_ENTRY(http_req) entry; /* requests in hand, oldest first */
 };
 
-/* Header value, trimmed; .p NULL when absent. */
+/* Header value, trimmed; .p NULL when absent or after the deadline. */
 struct str http_req_header(const struct http_req *r, const char *name);
 /* First query parameter of that name; .p NULL when absent. */
 struct str http_req_query(const struct http_req *r, const char *name);

@@ -24,21 +24,27 @@ struct http_server_conf {
 	size_t max_strategy_bytes;
 	size_t max_header_bytes;
 	unsigned max_connections;
-	unsigned idle_timeout_s; /* keep-alive idle and slow reads */
-	/* Runs for each routed request, instead of route->handler: reads the
-	 * body, authenticates, then calls the handler. */
+	unsigned idle_timeout_s;     /* keep-alive idle and slow reads */
+	uint32_t handler_timeout_ms; /* request in hand to reply, then 504 */
+	/* Runs for each routed request: reads the body, authenticates, then
+	 * calls req->route->handler. */
 	void (*dispatch)(struct http_req *req);
-	/* After each reply: status, bytes sent. Metrics and access line. */
+	/* After each reply, routed or not: metrics and access line. */
 	void (*on_done)(struct http_req *req, int status, size_t bytes);
-	/* Accept or not: balance over workers. NULL: always. */
+	/* Take another connection?  Asked before each; while the answer is no
+	 * it is asked again every few milliseconds.  NULL: always. */
 	bool (*may_accept)(void *app, unsigned my_connections);
+	/* The number of open connections changed; NULL: not told. */
+	void (*on_connections)(void *app, unsigned connections);
 	void *app;
 };
 
 struct http_server *http_server_new(
 	struct event_base *base, const struct http_server_conf *conf);
-/* Stops accepting; on_drained runs (maybe before return) when nothing is in
- * hand. */
+/* Stops accepting now, keeps what is open. */
+void http_server_stop_accepting(struct http_server *s);
+/* Stops accepting; on_drained runs from the loop when every connection is
+ * gone.  The caller has the deadline. */
 void http_server_drain(
 	struct http_server *s, void (*on_drained)(void *arg), void *arg);
 unsigned http_server_connections(const struct http_server *s);
