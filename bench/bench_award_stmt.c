@@ -21,12 +21,11 @@
 #include "base/num.h"
 #include "base/str.h"
 #include "base/uuid.h"
+#include "db/db_array.h"
 #include "store/store_award_sql.h"
 
 #define BATCH_MAX 64
 #define TASKS_MAX 1024
-
-enum { OID_INT4 = 23, OID_TEXT = 25, OID_UUID = 2950 };
 
 static struct {
 	const char *conninfo;
@@ -105,104 +104,73 @@ static void make_fixture(void)
 	PQfinish(conn);
 }
 
-/* One-dimensional arrays in the binary form of the wire protocol. */
-static void add_u32(struct buf *b, uint32_t v)
-{
-	uint8_t w[4] = {v >> 24, v >> 16, v >> 8, v};
-
-	buf_add(b, w, sizeof(w));
-}
-
-static void array_begin(struct buf *b, unsigned oid, unsigned n)
-{
-	buf_reset(b);
-	add_u32(b, 1); /* dimensions */
-	add_u32(b, 0); /* no element is null */
-	add_u32(b, oid);
-	add_u32(b, n);
-	add_u32(b, 1); /* lower bound */
-}
-
-static void array_bytes(struct buf *b, const void *p, size_t len)
-{
-	add_u32(b, (uint32_t)len);
-	buf_add(b, p, len);
-}
-
-static void array_u32(struct buf *b, uint32_t v)
-{
-	add_u32(b, 4);
-	add_u32(b, v);
-}
-
-#define NPARAMS 13
+#define ARRAYS  12
+#define NPARAMS (ARRAYS + 1)
 
 struct batch {
-	struct buf param[NPARAMS];
+	struct db_array array[ARRAYS];
 };
 
-static void batch_begin(struct batch *bt, unsigned n)
+static void batch_begin(struct batch *bt)
 {
 	const char *types = STORE_AWARD_TYPES;
 
-	for (int i = 0; i < NPARAMS; i++) {
-		switch (types[i]) {
-		case 'U':
-			array_begin(&bt->param[i], OID_UUID, n);
-			break;
-		case 'I':
-			array_begin(&bt->param[i], OID_INT4, n);
-			break;
-		case 'T':
-			array_begin(&bt->param[i], OID_TEXT, n);
-			break;
-		default: /* the conversion rate */
-			buf_reset(&bt->param[i]);
-			add_u32(&bt->param[i], 100);
-		}
-	}
+	for (int i = 0; i < ARRAYS; i++)
+		db_array_begin(&bt->array[i], types[i] == 'U' ? DB_ARRAY_UUID
+					      : types[i] == 'I'
+						      ? DB_ARRAY_INT4
+						      : DB_ARRAY_TEXT);
+}
+
+static void batch_fini(struct batch *bt)
+{
+	for (int i = 0; i < ARRAYS; i++)
+		db_array_fini(&bt->array[i]);
 }
 
 static void batch_add(struct batch *bt, unsigned user, unsigned task)
 {
 	static const char sha[] = "9f86d081884c7d659a2feaa0c55ad015"
 				  "a3bf4f1b2b0b822cd15d6c15b0f00a08";
-	struct buf *p = bt->param;
+	struct db_array *a = bt->array;
 	struct uuid id;
 	char text[256], id_text[UUID_TEXT_LEN + 1];
-	int len;
 
 	uuid_make_v7(&id);
 	uuid_print(&id, id_text);
-	array_bytes(&p[0], id.b, sizeof(id.b));
-	array_bytes(&p[1], id.b, sizeof(id.b));
-	len = snprintf(text, sizeof(text), "bench-user-%u", user);
-	array_bytes(&p[2], text, (size_t)len);
-	array_bytes(&p[3], self.task[task].b, 16);
-	array_u32(&p[4], 5);
-	array_bytes(&p[5], "Worked", 6);
-	array_bytes(&p[6], id_text, UUID_TEXT_LEN);
-	len = snprintf(text, sizeof(text),
+	db_array_uuid(&a[0], &id);
+	db_array_uuid(&a[1], &id);
+	snprintf(text, sizeof(text), "bench-user-%u", user);
+	db_array_text(&a[2], str_from(text));
+	db_array_uuid(&a[3], &self.task[task]);
+	db_array_i32(&a[4], 5);
+	db_array_text(&a[5], STR("Worked"));
+	db_array_text(&a[6], str_from(id_text));
+	snprintf(text, sizeof(text),
 		"{\"pm25\": 12.5, \"lat\": 43.26, \"lon\": -2.93, "
 		"\"eventId\": \"%s\", \"correlationId\": \"srv-%s\"}",
 		id_text, id_text);
-	array_bytes(&p[7], text, (size_t)len);
-	array_bytes(&p[8], self.key, strlen(self.key));
-	array_bytes(&p[9], "custom:0b0e5bd1-1c7a-4a7e-8f7c-5d3a1f6e2b90", 43);
-	array_u32(&p[10], 3);
-	array_bytes(&p[11], sha, sizeof(sha) - 1);
+	db_array_text(&a[7], str_from(text));
+	db_array_text(&a[8], str_from(self.key));
+	db_array_text(
+		&a[9], STR("custom:0b0e5bd1-1c7a-4a7e-8f7c-5d3a1f6e2b90"));
+	db_array_i32(&a[10], 3);
+	db_array_text(&a[11], STR(sha));
 }
 
 static void batch_send(struct batch *bt, PGconn *conn, unsigned n)
 {
 	const char *v[NPARAMS];
 	int len[NPARAMS], fmt[NPARAMS];
+	struct db_param p;
 	PGresult *res;
 
 	for (int i = 0; i < NPARAMS; i++) {
-		v[i] = bt->param[i].p;
-		len[i] = (int)bt->param[i].len;
-		fmt[i] = 1;
+		p = i < ARRAYS ? db_array_param(&bt->array[i])
+			       : (struct db_param){.p = "100"};
+		v[i] = p.p;
+		len[i] = p.len;
+		fmt[i] = p.binary;
 	}
 	res = PQexecPrepared(conn, "award", NPARAMS, v, len, fmt, 0);
 	if (PQresultStatus(res) != PGRES_TUPLES_OK)
@@ -241,13 +209,12 @@ static void make_users(void)
 
 	for (unsigned u = 0; u < self.users; u += n) {
 		n = self.users - u < BATCH_MAX ? self.users - u : BATCH_MAX;
-		batch_begin(&bt, n);
+		batch_begin(&bt);
 		for (unsigned i = 0; i < n; i++)
 			batch_add(&bt, u + i, (u + i) % self.tasks);
 		batch_send(&bt, conn, n);
 	}
-	for (int i = 0; i < NPARAMS; i++)
-		buf_fini(&bt.param[i]);
+	batch_fini(&bt);
 	PQfinish(conn);
 }
 
@@ -262,7 +229,7 @@ static void loop(unsigned shard, unsigned n, struct tally *t)
 	start = (int64_t)(clock_mono_ns() / 1000);
 	until = start + self.seconds * 1000000LL;
 	do {
-		batch_begin(&bt, n);
+		batch_begin(&bt);
 		for (unsigned i = 0; i < n; i++) {
 			unsigned u = (unsigned)(rnd_unit() * self.users);
 
@@ -274,6 +241,7 @@ static void loop(unsigned shard, unsigned n, struct tally *t)
 		now = (int64_t)(clock_mono_ns() / 1000);
 	} while (now < until);
 	t->busy_us = (uint64_t)(now - start);
+	batch_fini(&bt);
 	PQfinish(conn);
 }
 
