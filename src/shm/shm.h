@@ -127,6 +127,9 @@ void metric_evidence_dropped(unsigned cls, unsigned reason, uint64_t n);
  * and, all slots together, taken = stored + rows in the logger's hands +
  * dropped by the logger.  A process that died holds no rows, so that its
  * successor finds what was lost as the difference.
+ *
+ * gamed_evidence_queued_rows is no counter of its own: stats takes produced -
+ * stored - dropped from the totals it prints, so that every scrape balances.
  */
 #define SHM_EV_CLASSES 5
 #define SHM_EV_REASONS 9
