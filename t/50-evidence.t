@@ -1,0 +1,249 @@
+#!/usr/bin/perl
+# Evidence from the worker to the tables: failed runs are all kept with their
+# trace, successes at the configured rate, and after every fault the rows that
+# were produced are stored, queued or dropped, by the numbers of the scrape and
+# by the rows of the table.
+use strict;
+use warnings;
+use FindBin;
+use lib "$FindBin::Bin/lib";
+use JSON::PP ();
+use POSIX ();
+use Test::More;
+
+use Gamed::Client;
+use Gamed::Daemon;
+use Gamed::Postgres;
+
+my $pg = Gamed::Postgres->new;
+my $d;
+my ($key, $game, $task, $strategy);
+
+# A program that fails when data.n is 0 and pays 12 / n else, which is refused
+# when it is no whole number.
+my $ast = {
+	type => 'program',
+	rules => [{
+		type => 'rule', id => 'share',
+		when => { type => 'compare', op => '>=',
+			left => { type => 'field', path => 'data.n' },
+			right => { type => 'literal', value => 0 } },
+		then => [{
+			type => 'assign_points', case_name => 'Share',
+			value => { type => 'arith', op => '/', id => 'divide',
+				left => { type => 'literal', value => 12 },
+				right => { type => 'field', path => 'data.n' } },
+		}],
+	}],
+};
+
+sub start {
+	my (%conf) = @_;
+
+	return Gamed::Daemon->start(
+		pg => $pg,
+		conf => {
+			'server.workers' => 1,
+			'evidence.sample_rate' => '1.0',
+			'evidence.batch_ms' => 20,
+			%conf,
+		});
+}
+
+sub client {
+	return Gamed::Client->new(port => $d->port, key => $key);
+}
+
+sub must {
+	my ($r, $what) = @_;
+
+	$r->{status} =~ /^2/ or BAIL_OUT("$what: $r->{status} $r->{body}");
+	return $r->{json};
+}
+
+sub make_campaign {
+	my ($rc, $out, $err) = $d->gamectl('--json', 'apikey', 'create',
+		'--admin', '--client', 'evidence');
+
+	BAIL_OUT("apikey: $out$err") if $rc;
+	my $made = JSON::PP::decode_json($out);
+	$key = $made->{key} // $made->{apiKey};
+	my $c = client();
+	$strategy = must($c->post('/api/v1/strategies/custom',
+		{ name => 'share', type => 'DSL_FULL', astJson => $ast }),
+		'strategy')->{id};
+	must($c->post("/api/v1/strategies/custom/$strategy/publish", {}),
+		'publish');
+	$game = must($c->post('/api/v1/games',
+		{ externalGameId => 'evidence', platform => 'test' }),
+		'game')->{gameId};
+	$task = 'measure';
+	must($c->post("/api/v1/games/$game/tasks",
+		{ externalTaskId => $task, strategyId => "custom:$strategy" }),
+		'task');
+	return;
+}
+
+# Sends awards, returns how often each status came.
+sub award {
+	my (@n) = @_;
+	my $c = client();
+	my %seen;
+
+	for my $n (@n) {
+		my $r = $c->post("/api/v1/games/$game/tasks/$task/points",
+			{ externalUserId => 'u' . $n % 7, data => { n => $n } });
+		$seen{ $r->{status} }++;
+	}
+	return \%seen;
+}
+
+sub sum_of {
+	my ($m, $name) = @_;
+	my $sum = 0;
+
+	/^\Q$name\E(\{|\z)/ and $sum += $m->{$_} for keys %$m;
+	return $sum;
+}
+
+# (produced, stored, dropped, queued) of one scrape.
+sub ledger {
+	my $m = $d->metrics;
+
+	return map { sum_of($m, "gamed_evidence_$_") }
+		qw(produced_total stored_total dropped_total queued_rows);
+}
+
+# Waits until nothing is queued; checks the identity and the rows.
+sub settles {
+	my ($name) = @_;
+	my ($produced, $stored, $dropped, $queued);
+
+	ok(Gamed::Daemon::eventually(sub {
+		($produced, $stored, $dropped, $queued) = ledger();
+		return $queued == 0;
+	}), "$name: nothing is queued in the end");
+	is($produced, $stored + $dropped, "$name: produced = stored + dropped");
+	is($pg->psql('SELECT (SELECT count(*) FROM strategyexecutionlog) '
+		. '+ (SELECT count(*) FROM logs)'),
+		$stored, "$name: the tables hold what was stored");
+	return ($produced, $stored, $dropped);
+}
+
+$d = start();
+make_campaign();
+
+subtest 'every failed run is stored with its trace' => sub {
+	my $seen = award((0) x 20, (1, 2, 3, 4, 6, 12) x 5, 7);
+
+	is_deeply($seen, { 200 => 30, 400 => 20, 422 => 1 },
+		'awards, failures, a refusal');
+	settles('undisturbed');
+	is($pg->psql(q{SELECT count(*) FROM strategyexecutionlog
+		WHERE status = 'error' AND reason = 'error' AND weight = 1
+		AND NOT sampled AND "errorCode" = 'DSL_ARITH_DIV_BY_ZERO'
+		AND trace->-1->>'nodeId' = 'divide'
+		AND trace->-1->>'branch' = 'failed'
+		AND fields->>'data.n' = '0' AND data->>'n' = '0'}),
+		20, 'failed runs: reason, inputs, trace to the failing node');
+	is($pg->psql(q{SELECT count(*) FROM strategyexecutionlog
+		WHERE status = 'ok' AND sampled AND reason = 'sampled'
+		AND weight = 1 AND "caseName" = 'Share'
+		AND points = 12 / (data->>'n')::numeric}),
+		30, 'successes: reason, weight, points');
+	is($pg->psql(q{SELECT count(*) FROM strategyexecutionlog
+		WHERE status = 'ok' AND reason = 'refused'
+		AND data->>'n' = '7'}), 1, 'a result that was refused');
+};
+
+subtest 'gamectl shows a kept run' => sub {
+	my ($rc, $out, $err) = $d->gamectl('trace', '--last', '--failed');
+
+	is($rc, 0, 'exit status') or diag $err;
+	like($out, qr/^run [0-9a-f-]{36} strategy share v1 status error DSL_ARITH_DIV_BY_ZERO/m,
+		'the head');
+	like($out, qr/^  rule share\n    when compare >= = true/m, 'the rule');
+	like($out, qr/arith \/ = .*failed$/m, 'the node that failed');
+};
+
+subtest 'Postgres stops and starts' => sub {
+	$pg->stop_immediate;
+	my $seen = award(0, 0, 0);
+	is($seen->{200} // 0, 0, 'no award without a database');
+	$pg->start;
+	ok(Gamed::Daemon::eventually(sub { (award(0)->{400} // 0) == 1 }),
+		'runs again');
+	settles('after the outage');
+	is((ledger())[2], 0, 'nothing was dropped');
+};
+
+subtest 'the logger is killed' => sub {
+	my ($pid) = $d->pids('logger');
+
+	# its batch waits for a lock, so it holds rows when it dies
+	my $lock = "LOCK TABLE strategyexecutionlog; SELECT pg_sleep(4)";
+	my $waiter = fork // die "fork: $!";
+	if ($waiter == 0) {
+		$pg->psql_try("BEGIN; $lock; COMMIT");
+		POSIX::_exit(0);
+	}
+	Gamed::Daemon::eventually(sub {
+		$pg->psql(q{SELECT count(*) FROM pg_locks WHERE granted
+			AND mode = 'AccessExclusiveLock'
+			AND relation = 'strategyexecutionlog'::regclass}) > 0;
+	});
+	award((0) x 10);
+	ok(Gamed::Daemon::eventually(sub {
+		$d->metrics->{gamed_evidence_logger_rows} > 0;
+	}), 'the logger holds rows');
+	ok($d->kill(KILL => $pid), 'kill -9');
+	award((0) x 5);
+	waitpid $waiter, 0;
+	ok(Gamed::Daemon::eventually(sub {
+		my ($now) = $d->pids('logger');
+		return $now && $now != $pid;
+	}), 'a new logger is there');
+	settles('after kill -9');
+};
+
+subtest 'a row that Postgres refuses' => sub {
+	$pg->psql(q{ALTER TABLE strategyexecutionlog ADD CONSTRAINT no_six
+		CHECK (data->>'n' <> '6') NOT VALID});
+	my (undef, $stored, $dropped) = settles('before');
+	award(1, 2, 6, 3, 4);
+	my (undef, $stored2, $dropped2) = settles('after');
+	is($stored2 - $stored, 4, 'its neighbours are stored');
+	is($dropped2 - $dropped, 1, 'it is counted');
+	is($d->metrics->{'gamed_evidence_dropped_total'
+		. '{class="sample",reason="db_rejected"}'},
+		1, 'by class and reason');
+	open my $f, '<', $d->dir . '/quarantine.jsonl' or die "quarantine: $!";
+	my @lines = <$f>;
+	is(scalar @lines, 1, 'one line in the quarantine file');
+	my $line = JSON::PP::decode_json($lines[0]);
+	is($line->{sqlstate}, '23514', 'with the reason');
+	is($line->{row}{caseName}, 'Share', 'and the row');
+	$pg->psql('ALTER TABLE strategyexecutionlog DROP CONSTRAINT no_six');
+};
+
+subtest 'a worker is killed, the server leaves' => sub {
+	award((0) x 10);
+	my ($pid) = $d->pids('worker');
+	$d->kill(KILL => $pid);
+	ok(Gamed::Daemon::eventually(sub {
+		my ($now) = $d->pids('worker');
+		return $now && $now != $pid && (award(0)->{400} // 0) == 1;
+	}), 'a new worker serves');
+	settles('after kill -9');
+	award((0) x 5);
+	my $rows = $pg->psql('SELECT count(*) FROM strategyexecutionlog');
+	is($d->stop, 0, 'leaves');
+	like($d->log, qr/logger leaves produced=(\d+) stored=\d+ dropped=\d+ queued=0/,
+		'the last line of the logger');
+	my ($p, $s, $x) = $d->log =~ /logger leaves produced=(\d+) stored=(\d+) dropped=(\d+)/;
+	is($p, $s + $x, 'and it balances');
+	cmp_ok($pg->psql('SELECT count(*) FROM strategyexecutionlog'), '>=',
+		$rows, 'rows of the last moment are written out');
+};
+
+done_testing;
