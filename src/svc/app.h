@@ -13,6 +13,7 @@
 #include "base/base.h"
 
 struct auth;
+struct buf;
 struct conf;
 struct db_pool;
 struct event_base;
@@ -38,6 +39,8 @@ struct app {
 	struct arena run; /* of one evaluation; reset before each */
 	uint64_t boot_ms; /* wall time the server started, milliseconds */
 	bool draining;    /* no new work; /readyz says so */
+	/* Appends the exposition text; NULL: /metrics is not served here. */
+	void (*render_metrics)(struct buf *out);
 };
 
 #endif

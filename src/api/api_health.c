@@ -1,0 +1,76 @@
+/*
+ * api_health.c - probes: /livez never depends on Postgres, /readyz does and
+ * turns 503 while draining (hardening P4); /kpi/health_check with the body of
+ * observability.md 6.1; /metrics when configured.  Runs in workers.
+ */
+#include "api/api.h"
+#include "base/clock.h"
+#include "conf/conf.h"
+#include "db/db_pool.h"
+#include "http/http_reply.h"
+#include "http/http_req.h"
+#include "json/json_out.h"
+#include "svc/app.h"
+
+void api_livez(struct http_req *req)
+{
+	http_reply_text(
+		req, 200, "application/json", STR("{\"status\":\"ok\"}"));
+}
+
+void api_readyz(struct http_req *req)
+{
+	const struct app *app = req->app;
+	bool has_db = db_pool_healthy(app->db);
+	bool ready = has_db && !app->draining;
+	struct json_out o;
+	struct buf b;
+
+	buf_init(&b, 0);
+	json_out_init(&o, &b);
+	json_out_obj(&o);
+	json_out_kv_cstr(&o, "status", ready ? "ready" : "not ready");
+	json_out_key(&o, "reasons");
+	json_out_arr(&o);
+	if (!has_db)
+		json_out_cstr(&o, "the database is not available");
+	if (app->draining)
+		json_out_cstr(&o, "the server is shutting down");
+	json_out_arr_end(&o);
+	json_out_obj_end(&o);
+	http_reply_json(req, ready ? 200 : 503, &b);
+	buf_fini(&b);
+}
+
+void api_health_check(struct http_req *req)
+{
+	const struct app *app = req->app;
+	struct json_out o;
+	struct buf b;
+
+	buf_init(&b, 0);
+	json_out_init(&o, &b);
+	json_out_obj(&o);
+	json_out_kv_cstr(&o, "status", "KPI service is running");
+	json_out_key(&o, "timestamp");
+	json_out_time(&o, clock_wall_us(), CLOCK_TS_ISO);
+	json_out_obj_end(&o);
+	http_reply_json(req, db_pool_healthy(app->db) ? 200 : 503, &b);
+	buf_fini(&b);
+}
+
+void api_metrics(struct http_req *req)
+{
+	const struct app *app = req->app;
+	struct buf b;
+
+	if (app->render_metrics == NULL) {
+		http_reply_error(req, 404, "Not Found");
+		return;
+	}
+	buf_init(&b, 0);
+	app->render_metrics(&b);
+	http_reply_text(req, 200, "text/plain; version=0.0.4; charset=utf-8",
+		buf_str(&b));
+	buf_fini(&b);
+}

@@ -1,0 +1,285 @@
+/*
+ * api_strategies.c - the built-ins' list, and custom strategies: create,
+ * list, get, publish (api-endpoints.md 19 to 24).  Runs in workers.
+ */
+#include "api/api.h"
+#include "api/api_auth.h"
+#include "api/api_common.h"
+#include "api/api_show.h"
+#include "api/api_valid.h"
+#include "conf/conf.h"
+#include "dsl/dsl_run.h"
+#include "engine/engine.h"
+#include "http/http_reply.h"
+#include "http/http_req.h"
+#include "shm/shm.h"
+#include "store/store_authoring.h"
+
+struct strategy_call {
+	struct http_req *req;
+	struct app *app;
+	struct store_op op;
+	struct store_definition_new in;
+	struct uuid id;
+	int status; /* of the answer when a row came back */
+};
+
+void api_strategies_list(struct http_req *req)
+{
+	static const struct str none = {NULL, 0};
+	const struct engine_builtin *b;
+	struct json_out o;
+	struct buf out;
+
+	buf_init(&out, 0);
+	json_out_init(&o, &out);
+	json_out_arr(&o);
+	for (unsigned i = 0; (b = engine_at(i)) != NULL; i++)
+		api_show_strategy(&o, &req->arena, str_from(engine_info(b)->id),
+			NULL, none, none);
+	json_out_arr_end(&o);
+	http_reply_json(req, 200, &out);
+	buf_fini(&out);
+}
+
+static struct strategy_call *call_new(struct http_req *req)
+{
+	struct strategy_call *c = api_alloc(req, sizeof(*c));
+
+	c->req = req;
+	c->app = req->app;
+	c->status = 200;
+	return c;
+}
+
+static void reply_row(struct strategy_call *c, const struct db_res *res)
+{
+	struct store_definition d;
+	struct json_out o;
+	struct buf b;
+
+	store_definition_row(res, 0, &d);
+	buf_init(&b, 0);
+	json_out_init(&o, &b);
+	api_show_definition(&o, &c->req->arena, &d);
+	http_reply_json(c->req, c->status, &b);
+	buf_fini(&b);
+}
+
+static void on_created(struct store_op *op, const struct db_reply *rep)
+{
+	struct strategy_call *c = op->arg;
+
+	if (rep->outcome != DB_OK)
+		api_reply_db(c->req, rep);
+	else if (db_res_rows(rep->res[0]) == 0)
+		http_reply_error(c->req, 400,
+			"a strategy named %.*s exists in this realm",
+			STR_ARG(c->in.name));
+	else
+		reply_row(c, rep->res[0]);
+}
+
+/* Parent rules of api-endpoints.md 20, in its order. */
+static bool parent_is_legal(struct strategy_call *c)
+{
+	bool extend = str_is(c->in.type, "DSL_EXTEND");
+	bool has_parent = c->in.parent.p != NULL && c->in.parent.len > 0;
+
+	if (extend && has_parent && engine_find(c->in.parent) == NULL) {
+		http_reply_error(c->req, 404,
+			"parent strategy %.*s does not exist",
+			STR_ARG(c->in.parent));
+		return false;
+	}
+	if (extend && !has_parent) {
+		http_reply_error(c->req, 400,
+			"a DSL_EXTEND strategy needs parentStrategyId");
+		return false;
+	}
+	if (!extend && has_parent) {
+		http_reply_error(c->req, 400,
+			"parentStrategyId is for DSL_EXTEND strategies only");
+		return false;
+	}
+	return true;
+}
+
+/* Checks the program and binds its canonical text. */
+static bool program_is_valid(struct strategy_call *c, const struct jv *ast)
+{
+	struct arena *a = &c->req->arena;
+	struct dsl_limits lim;
+	struct dsl_error err;
+	struct jv norm;
+	struct buf text;
+
+	api_dsl_limits(c->app->conf, &lim);
+	if (dsl_check(a, ast, &lim, &norm, &err) < 0) {
+		api_reply_dsl_error(c->req, 400, &err, false);
+		return false;
+	}
+	buf_init(&text, 0);
+	dsl_canon(&text, &norm);
+	c->in.ast_text = api_keep(c->req, buf_str(&text));
+	buf_fini(&text);
+	return true;
+}
+
+void api_customs_create(struct http_req *req)
+{
+	static const char *const types[] = {
+		"BUILT_IN", "DSL_EXTEND", "DSL_FULL", NULL};
+	const struct auth_principal *who = api_principal(req);
+	struct strategy_call *c = call_new(req);
+	const struct jv *ast;
+	struct api_valid v;
+
+	api_valid_init(&v, req);
+	c->in.name = api_valid_text(&v, "name", API_REQUIRED, 1, 200);
+	c->in.description =
+		api_valid_text(&v, "description", API_NULLABLE, 0, 2000);
+	c->in.type = api_valid_enum(&v, "type", types, "DSL_FULL");
+	c->in.parent = api_valid_str(&v, "parentStrategyId", API_NULLABLE);
+	ast = api_valid_object(&v, "astJson", API_NULLABLE);
+	c->in.blockly = api_valid_str(&v, "blocklyXml", API_NULLABLE);
+	c->in.experiment_tag =
+		api_valid_text(&v, "experimentTag", API_NULLABLE, 0, 200);
+	if (!api_valid_done(&v))
+		return;
+	if (!parent_is_legal(c) || (ast != NULL && !program_is_valid(c, ast)))
+		return;
+	uuid_make_v7(&c->in.id);
+	c->in.realm = str_from(who->realm);
+	c->in.key_prefix = api_principal_key(who);
+	c->in.subject = api_principal_subject(who);
+	c->in.created_by = who->has_subject ? c->in.subject : c->in.key_prefix;
+	c->status = 201;
+	store_op_init(&c->op, on_created, c);
+	store_definition_create(&c->op, c->app->db, &c->in);
+}
+
+static void on_list(struct store_op *op, const struct db_reply *rep)
+{
+	struct strategy_call *c = op->arg;
+	struct store_definition d;
+	struct json_out o;
+	struct buf b;
+
+	if (rep->outcome != DB_OK) {
+		api_reply_db(c->req, rep);
+		return;
+	}
+	buf_init(&b, 0);
+	json_out_init(&o, &b);
+	json_out_arr(&o);
+	for (int i = 0; i < db_res_rows(rep->res[0]); i++) {
+		store_definition_row(rep->res[0], i, &d);
+		api_show_definition(&o, &c->req->arena, &d);
+	}
+	json_out_arr_end(&o);
+	http_reply_json(c->req, 200, &b);
+	buf_fini(&b);
+}
+
+void api_customs_list(struct http_req *req)
+{
+	const struct auth_principal *who = api_principal(req);
+	struct strategy_call *c = call_new(req);
+	struct str status, type;
+	struct api_valid v;
+	int64_t limit;
+
+	api_valid_init(&v, req);
+	status = api_valid_query_pattern(
+		&v, "status", "^(DRAFT|PUBLISHED|ARCHIVED)$");
+	type = api_valid_query_pattern(
+		&v, "type", "^(BUILT_IN|DSL_EXTEND|DSL_FULL)$");
+	limit = api_valid_query_int(&v, "limit", 1, 500, 100);
+	if (!api_valid_done(&v))
+		return;
+	store_op_init(&c->op, on_list, c);
+	store_definition_list(
+		&c->op, c->app->db, str_from(who->realm), status, type, limit);
+}
+
+static void on_row(struct store_op *op, const struct db_reply *rep)
+{
+	struct strategy_call *c = op->arg;
+
+	if (rep->outcome != DB_OK)
+		api_reply_db(c->req, rep);
+	else if (db_res_rows(rep->res[0]) == 0)
+		http_reply_error(c->req, 404, "strategy does not exist");
+	else
+		reply_row(c, rep->res[0]);
+}
+
+/* The path's id; a spelling that is no UUID names nothing: 404. */
+static bool path_id(struct strategy_call *c)
+{
+	struct str text = http_req_capture(c->req, "id");
+
+	if (uuid_parse(text, &c->id) == 0)
+		return true;
+	http_reply_error(c->req, 404, "strategy does not exist");
+	return false;
+}
+
+void api_customs_get(struct http_req *req)
+{
+	const struct auth_principal *who = api_principal(req);
+	struct strategy_call *c = call_new(req);
+
+	if (!path_id(c))
+		return;
+	store_op_init(&c->op, on_row, c);
+	store_definition_get(&c->op, c->app->db, str_from(who->realm),
+		who->is_admin, &c->id);
+}
+
+static void on_published(struct store_op *op, const struct db_reply *rep)
+{
+	struct strategy_call *c = op->arg;
+	struct store_definition d;
+	char id[UUID_TEXT_LEN + 1];
+	struct str key;
+
+	if (rep->outcome != DB_OK || db_res_rows(rep->res[0]) == 0) {
+		on_row(op, rep);
+		return;
+	}
+	store_definition_row(rep->res[0], 0, &d);
+	if (str_is(d.status, "ARCHIVED")) {
+		http_reply_error(c->req, 409,
+			"strategy is archived and cannot be published");
+		return;
+	}
+	if (str_is(d.status, "DRAFT")) {
+		http_reply_error(c->req, 400,
+			"strategy has no program and cannot be published");
+		return;
+	}
+	uuid_print(&c->id, id);
+	key = arena_printf(&c->req->arena, "strategy:%s", id);
+	if (key.p != NULL)
+		shm_generation_bump(key);
+	reply_row(c, rep->res[0]);
+}
+
+void api_customs_publish(struct http_req *req)
+{
+	const struct auth_principal *who = api_principal(req);
+	struct strategy_call *c = call_new(req);
+
+	if (!who->is_admin) {
+		http_reply_error(req, 403,
+			"publishing a strategy needs the administrator role");
+		return;
+	}
+	if (!path_id(c))
+		return;
+	store_op_init(&c->op, on_published, c);
+	store_definition_publish(&c->op, c->app->db, str_from(who->realm),
+		who->is_admin, &c->id);
+}

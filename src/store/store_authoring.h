@@ -1,0 +1,56 @@
+/*
+ * store_authoring.h - rows of strategydefinition as authors make, list and
+ * publish them.  Slices point into the result.
+ */
+#ifndef STORE_STORE_AUTHORING_H
+#define STORE_STORE_AUTHORING_H
+
+#include "store/store_catalog.h"
+
+struct store_definition {
+	struct uuid id;
+	struct str realm, name, description, type, parent, ast_json, blockly;
+	int64_t version;
+	struct str status, created_by;
+	int64_t created_us, updated_us, published_us; /* 0: null */
+	struct str experiment_tag;
+};
+
+struct store_definition_new {
+	struct uuid id;
+	struct str realm, key_prefix, subject, name, description, type, parent;
+	struct str ast_text; /* canonical text; p NULL: no program */
+	struct str blockly, created_by, experiment_tag;
+};
+
+/* No row: the name is taken in the realm. */
+void store_definition_create(struct store_op *op, struct db_pool *db,
+	const struct store_definition_new *in);
+/* status and type: p NULL for any. */
+void store_definition_list(struct store_op *op, struct db_pool *db,
+	struct str realm, struct str status, struct str type, int64_t limit);
+/* all_realms: an admin key sees every realm. */
+void store_definition_get(struct store_op *op, struct db_pool *db,
+	struct str realm, bool all_realms, const struct uuid *id);
+/*
+ * One transaction under a lock of the family: the draft becomes PUBLISHED,
+ * the family's published row ARCHIVED.  Returns the row as it now stands,
+ * unchanged when it was not a draft with a program; no row: none visible.
+ */
+void store_definition_publish(struct store_op *op, struct db_pool *db,
+	struct str realm, bool all_realms, const struct uuid *id);
+void store_definition_row(
+	const struct db_res *res, int row, struct store_definition *d_r);
+
+/* What a game or task may name; one row when it is in either realm. */
+struct store_assignable {
+	struct str status;
+	struct store_strategy_ref ref;
+};
+void store_definition_assignable(struct store_op *op, struct db_pool *db,
+	struct str realm, struct str shared_realm, bool all_realms,
+	const struct uuid *id);
+void store_assignable_row(
+	const struct db_res *res, int row, struct store_assignable *a_r);
+
+#endif
