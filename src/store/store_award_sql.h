@@ -18,6 +18,21 @@
 #define SQL_US(t) "(date_part('epoch', " t ") * 1e6)::bigint"
 
 /*
+ * The award p of user u.id on task $1 that holds the key $3.  Written as a
+ * step to the first entry of the unique index from there on: for plain
+ * equality the planner likes the index on task, user and time as well, and
+ * reads every award of the user on the task through it.  The ORDER BY of the
+ * recent awards is there for the same reason, the other way round.
+ */
+#define SQL_AWARD_OF_KEY \
+	"LATERAL (SELECT * FROM public.userpoints q " \
+		"WHERE (q.\"userId\", q.\"taskId\", q.\"idempotencyKey\") " \
+			">= (u.id, $1, $3) ORDER BY q.\"userId\", " \
+			"q.\"taskId\", q.\"idempotencyKey\" LIMIT 1) p " \
+	"ON p.\"userId\" = u.id AND p.\"taskId\" = $1 " \
+		"AND p.\"idempotencyKey\" = $3 "
+
+/*
  * Scoring's one read.
  *
  * Parameters (types "uttbi"):
@@ -57,13 +72,14 @@
 		"min(first_at) AS first_at, max(last_at) AS last_at " \
 		"FROM gamed.agg_task WHERE task_id = $1) t " \
 	"LEFT JOIN public.users u ON u.\"externalUserId\" = $2 " \
-	"LEFT JOIN public.userpoints p ON p.\"userId\" = u.id " \
-		"AND p.\"taskId\" = $1 AND p.\"idempotencyKey\" = $3 " \
+	"LEFT JOIN " SQL_AWARD_OF_KEY \
 	"LEFT JOIN gamed.agg_user_task a ON a.task_id = $1 " \
 		"AND a.user_id = u.id " \
-	"CROSS JOIN LATERAL (SELECT count(*) AS n FROM public.userpoints " \
-		"WHERE $4 AND \"taskId\" = $1 AND \"userId\" = u.id " \
-		"AND created_at > now() - $5 * interval '1 second') r"
+	"CROSS JOIN LATERAL (SELECT count(*) AS n FROM (SELECT 1 " \
+		"FROM public.userpoints WHERE $4 AND \"taskId\" = $1 " \
+		"AND \"userId\" = u.id " \
+		"AND created_at > now() - $5 * interval '1 second' " \
+		"ORDER BY created_at OFFSET 0) q) r"
 
 /*
  * Up to 64 awards, any mix of users and tasks, in one statement and so in
@@ -179,9 +195,8 @@
 	"SELECT p.id, p.points, p.\"caseName\", " \
 		SQL_US("p.created_at") ", p.\"userId\" " \
 	"FROM public.users u " \
-	"JOIN public.userpoints p ON p.\"userId\" = u.id " \
-	"WHERE u.\"externalUserId\" = $2 AND p.\"taskId\" = $1 " \
-		"AND p.\"idempotencyKey\" = $3"
+	"JOIN " SQL_AWARD_OF_KEY \
+	"WHERE u.\"externalUserId\" = $2"
 /* clang-format on */
 
 #endif

@@ -439,3 +439,68 @@ Test(score, reads_what_the_awards_left)
 	db_sync_res_free(&res);
 	db_sync_close(&db);
 }
+
+/* Rows that the plan of a read looked at in vain. */
+static int64_t wasted(struct db_sync *db, const struct db_stmt *stmt,
+	const struct db_param *params)
+{
+	static const char mark[] = "Rows Removed by Filter: ";
+	const struct db_res *res;
+	struct err err;
+	struct str line;
+	int64_t sum = 0;
+
+	cr_assert_eq(
+		db_sync_exec(db, stmt, params, &res, &err), 0, "%s", err.text);
+	for (int i = 0; i < db_res_rows(res); i++) {
+		const char *at;
+
+		cr_assert(db_row_str(res, i, 0, &line));
+		at = strstr(line.p, mark);
+		if (at)
+			sum += strtol(at + sizeof(mark) - 1, NULL, 10);
+	}
+	db_sync_res_free(&res);
+	return sum;
+}
+
+#define MANY_AWARDS                                                    \
+	"INSERT INTO userpoints (id, created_at, points, \"userId\", " \
+	"\"taskId\", \"idempotencyKey\") SELECT gen_random_uuid(), "   \
+	"now() - i * interval '1 minute', i, u.id, t.id, 'k' || i "    \
+	"FROM users u, tasks t, "
+
+Test(score, finds_a_key_among_many_awards)
+{
+	static const struct db_stmt reads[] = {
+		{.name = "score",
+			.sql = "EXPLAIN (ANALYZE) " STORE_SCORE_READ_SQL,
+			.nparams = 5,
+			.types = STORE_SCORE_READ_TYPES},
+		{.name = "replay",
+			.sql = "EXPLAIN (ANALYZE) " STORE_AWARD_REPLAY_SQL,
+			.nparams = 3,
+			.types = STORE_AWARD_REPLAY_TYPES},
+	};
+	const struct db_param p[] = {
+		{.p = "00000000-0000-4000-8000-000000000001"}, {.p = "a"},
+		{.p = "k1500"}, {.p = "t"}, {.p = "300"}};
+	struct db_sync *db = make_db("many");
+	const struct db_res *res;
+
+	/* statistics that know nothing of the one busy user */
+	script(db,
+		"SET plan_cache_mode = force_generic_plan;"
+		"INSERT INTO users (id, \"externalUserId\") SELECT "
+		"gen_random_uuid(), CASE i WHEN 1 THEN 'a' ELSE 'u' || i END "
+		"FROM generate_series(1, 2000) i;" MANY_AWARDS
+		"generate_series(0, 0) i; ANALYZE;" MANY_AWARDS
+		"generate_series(1, 3000) i WHERE u.\"externalUserId\" = 'a'");
+	for (size_t i = 0; i < NELEM(reads); i++)
+		cr_assert_lt(
+			wasted(db, &reads[i], p), 100, "%s", reads[i].name);
+	res = score(db, "a", "k1500");
+	cr_assert_eq(col(res, 2), 1500);
+	db_sync_res_free(&res);
+	db_sync_close(&db);
+}
