@@ -351,6 +351,7 @@ static struct svc_strategy *strategy_make(const struct svc_slot *slot,
 	s->version = row->version;
 	s->is_extend = row->is_extend;
 	s->realm = arena_keep(&s->arena, row->realm);
+	metric_dsl_known(s->realm);
 	s->name = arena_keep(&s->arena, row->name);
 	s->parent = arena_keep(&s->arena, row->parent);
 	s->updated_us = row->updated_us;
