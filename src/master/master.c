@@ -436,6 +436,7 @@ static void tick(uint64_t now)
 	}
 	self.tick_ms = now;
 	shm_beat();
+	notify_retry();
 	child_watch(limit, now);
 	/* leaving has deadlines of its own, nothing to wait for elsewhere */
 	if (is_leaving() || child_healthy(limit, now))

@@ -1,30 +1,87 @@
 /* notify.c - see notify.h.  Runs in the master. */
 #include "master/notify.h"
 
+#include <errno.h>
 #include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <systemd/sd-daemon.h>
+#include <unistd.h>
 
 #include "base/clock.h"
+#include "base/log.h"
+
+static char unsent[400]; /* a change of state, "": none */
+
+/* 0 when sent or when there is nobody to send to, -1: try again. */
+static int send_text(const char *text)
+{
+	struct sockaddr_un to = {.sun_family = AF_UNIX};
+	const char *path = getenv("NOTIFY_SOCKET");
+	socklen_t len;
+	bool full;
+	ssize_t n;
+	int fd;
+
+	if (path == NULL || (path[0] != '/' && path[0] != '@') ||
+		strlen(path) >= sizeof(to.sun_path))
+		return 0;
+	len = (socklen_t)(offsetof(struct sockaddr_un, sun_path) +
+			  strlen(path));
+	memcpy(to.sun_path, path, strlen(path));
+	if (path[0] == '@')
+		to.sun_path[0] = '\0'; /* abstract */
+	fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return -1;
+	n = sendto(fd, text, strlen(text), MSG_NOSIGNAL,
+		(const struct sockaddr *)&to, len);
+	full = n < 0 && errno == EAGAIN;
+	if (n < 0 && !full)
+		log_warn("cannot notify systemd at %s", path);
+	close(fd);
+	return full ? -1 : 0;
+}
+
+static void send_state(const char *text)
+{
+	unsent[0] = '\0';
+	if (send_text(text) < 0)
+		snprintf(unsent, sizeof(unsent), "%s", text);
+}
 
 void notify_ready(const char *status)
 {
-	sd_notifyf(0, "READY=1\nSTATUS=%s", status);
+	char text[sizeof(unsent)];
+
+	snprintf(text, sizeof(text), "READY=1\nSTATUS=%s", status);
+	send_state(text);
 }
 
 void notify_status(const char *status)
 {
-	sd_notifyf(0, "STATUS=%s", status);
+	char text[sizeof(unsent)];
+
+	snprintf(text, sizeof(text), "STATUS=%s", status);
+	(void)send_text(text); /* the next one will say more */
 }
 
 void notify_reloading(void)
 {
-	sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%" PRIu64 "\nSTATUS=%s",
-		clock_mono_ns() / 1000, "reloading");
+	char text[sizeof(unsent)];
+
+	snprintf(text, sizeof(text),
+		"RELOADING=1\nMONOTONIC_USEC=%" PRIu64 "\nSTATUS=reloading",
+		clock_mono_ns() / 1000);
+	send_state(text);
 }
 
 void notify_stopping(void)
 {
-	sd_notify(0, "STOPPING=1\nSTATUS=draining");
+	send_state("STOPPING=1\nSTATUS=draining");
 }
 
 void notify_alive(void)
@@ -32,5 +89,11 @@ void notify_alive(void)
 	uint64_t usec;
 
 	if (sd_watchdog_enabled(0, &usec) > 0)
-		sd_notify(0, "WATCHDOG=1");
+		(void)send_text("WATCHDOG=1");
+}
+
+void notify_retry(void)
+{
+	if (unsent[0] != '\0' && send_text(unsent) == 0)
+		unsent[0] = '\0';
 }

@@ -238,6 +238,7 @@ sub alive {
 	my ($self) = @_;
 
 	return '' if defined $self->{status};
+	$self->_take_messages(0); # its queue is short
 	return 1 if waitpid($self->{pid}, WNOHANG) == 0;
 	$self->{status} = $?;
 	return '';
@@ -246,12 +247,12 @@ sub alive {
 # Pids of the children, by role or all; zombies do not count.
 sub pids {
 	my ($self, $role) = @_;
-	my @pids = split ' ', _read("/proc/$self->{pid}/task/$self->{pid}/children");
+	my $prefix = 'gamed-' . ($role // '');
+	my @pids = grep {
+		process_runs($_) && index(_read("/proc/$_/comm"), $prefix) == 0
+	} split ' ', _read("/proc/$self->{pid}/task/$self->{pid}/children");
 
-	return sort { $a <=> $b } grep {
-		my $comm = _read("/proc/$_/comm");
-		process_runs($_) && $comm =~ /^gamed-\Q${\ ($role \/\/ '')}\E/;
-	} @pids;
+	return @pids;
 }
 
 sub process_runs {
@@ -343,6 +344,7 @@ sub reload {
 sub http {
 	my ($self, $method, $path, %opt) = @_;
 
+	$self->_take_messages(0);
 	return HTTP::Tiny->new(timeout => $TIMEOUT)->request($method,
 		($path =~ /^http:/ ? $path : $self->url . $path), \%opt);
 }

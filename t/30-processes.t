@@ -1,0 +1,340 @@
+#!/usr/bin/perl
+# The family of processes: start and end, death of each role and of the
+# master, reload, watchdog, inherited sockets, descriptors (hardening S1 to
+# S5, D1 to D3).
+use strict;
+use warnings;
+use FindBin;
+use lib "$FindBin::Bin/lib";
+use IO::Socket::INET;
+use Test::More;
+use Time::HiRes qw(time sleep);
+use Gamed::Daemon;
+use Gamed::Postgres;
+
+$ENV{GAMED_SQLDIR} //= "$FindBin::Bin/../sql";
+my @roles = qw(worker logger stats);
+my $pg = Gamed::Postgres->new;
+
+sub eventually {
+	return Gamed::Daemon::eventually(@_);
+}
+
+sub served {
+	my ($d, $name) = @_;
+
+	return is($d->http(GET => '/livez')->{status}, 200, $name);
+}
+
+# Milliseconds until the code says so; fails the test after the limit.
+sub within {
+	my ($limit_s, $name, $code) = @_;
+	my $from = time;
+	my $done = eventually($code, $limit_s + 5);
+	my $took = time - $from;
+
+	return ok($done && $took <= $limit_s, "$name within $limit_s s")
+		|| diag sprintf 'it took %.2f s', $took;
+}
+
+sub gone {
+	return !grep { Gamed::Daemon::process_runs($_) } @_;
+}
+
+# Death of one role: another process takes its place and is ready.
+sub replaced {
+	my ($d, $role, $cause, @old) = @_;
+	my %old = map { $_ => 1 } @old;
+
+	ok($d->await_log(qr/$role died .*pid=$old[0] $cause/),
+		"$role $old[0]: its death is logged with the cause");
+	ok(eventually(sub {
+		my @new = grep { !$old{$_} } $d->pids($role);
+		return @new && $d->log =~ /$role is ready slot=\d+ pid=$new[-1] /;
+	}), "$role: a successor is ready");
+	return;
+}
+
+subtest 'start and stop' => sub {
+	my $d = Gamed::Daemon->start(pg => $pg);
+
+	served($d, 'it serves once READY=1 was sent');
+	is(scalar(my @w = $d->pids('worker')), 2, 'two workers');
+	is(scalar(my @l = $d->pids('logger')), 1, 'one logger');
+	is(scalar(my @s = $d->pids('stats')), 1, 'one stats');
+	is((stat "$d->{dir}/admin.sock")[2] & 07777, 0660, 'mode of the admin socket');
+	is($d->stop, 0, 'TERM: exit 0');
+	ok(!-e "$d->{dir}/admin.sock", 'the admin socket is removed');
+	like($d->log, qr/worker left.*worker left.*logger left.*stats left.*stopped/s,
+		'they left in order');
+	unlike($d->log, qr/killing|died/, 'nobody was killed');
+	$d->_take_messages(0);
+	ok((grep { /^STOPPING=1/m } @{ $d->{messages} }), 'STOPPING=1 was sent');
+};
+
+subtest 'TERM twice' => sub {
+	my $d = Gamed::Daemon->start(pg => $pg);
+	my @pids = $d->pids;
+
+	# a worker that cannot drain
+	$d->kill(STOP => ($d->pids('worker'))[0]);
+	$d->kill('TERM');
+	ok($d->await_log(qr/draining/), 'the first one drains');
+	ok($d->alive, '... and waits for a worker that does not leave');
+	$d->kill('TERM');
+	within(2, 'the second one ends it', sub { !$d->alive });
+	is($d->await_exit, 0, 'exit 0');
+	ok(gone(@pids), 'no process is left');
+};
+
+subtest 'QUIT' => sub {
+	my $d = Gamed::Daemon->start(pg => $pg);
+	my @pids = $d->pids;
+
+	$d->kill('QUIT');
+	within(2, 'QUIT ends it', sub { !$d->alive });
+	is($d->await_exit, 0, 'exit 0');
+	ok(gone(@pids), 'no process is left');
+};
+
+subtest 'each role is killed' => sub {
+	my $d = Gamed::Daemon->start(pg => $pg);
+
+	for my $role (@roles) {
+		my @old = $d->pids($role);
+		$d->kill(KILL => $old[0]);
+		replaced($d, $role, 'signal=KILL', @old);
+		served($d, 'it still serves');
+	}
+	my @old = $d->pids;
+	$d->kill(KILL => @old);
+	for my $role (@roles) {
+		ok(eventually(sub {
+			my @now = $d->pids($role);
+			return @now == ($role eq 'worker' ? 2 : 1)
+				&& !grep { $d->log !~ /is ready slot=\d+ pid=$_ / } @now;
+		}), "all at once: $role is back");
+	}
+	served($d, 'it serves again');
+	my $m = $d->metrics;
+	is($m->{'gamed_child_deaths_total{role="worker",cause="signal"}'}, 3,
+		'deaths of workers are counted');
+	is($m->{'gamed_child_deaths_total{role="logger",cause="signal"}'}, 2,
+		'deaths of the logger are counted');
+	is($m->{'gamed_child_deaths_total{role="stats",cause="signal"}'}, 2,
+		'deaths of stats are counted');
+};
+
+subtest 'S3: the same slot crashes again and again' => sub {
+	my $d = Gamed::Daemon->start(pg => $pg, conf => { 'server.workers' => 1 });
+	my @waits;
+
+	for (1 .. 4) {
+		my ($pid) = $d->pids('worker');
+		my $from = time;
+		$d->kill(KILL => $pid);
+		eventually(sub { my ($w) = $d->pids('worker'); $w && $w != $pid });
+		push @waits, time - $from;
+	}
+	cmp_ok($waits[0], '<', 0.1, 'the first time it is back at once');
+	cmp_ok($waits[1], '>=', 0.095, 'then after 0.1 s');
+	cmp_ok($waits[2], '>=', 0.195, 'then after 0.2 s');
+	cmp_ok($waits[3], '>=', 0.395, 'then after 0.4 s');
+};
+
+subtest 'S5: the master is killed' => sub {
+	my $d = Gamed::Daemon->start(pg => $pg);
+	my @pids = $d->pids;
+
+	$d->expect_exit('KILL')->kill('KILL');
+	$d->await_exit;
+	my $next = Gamed::Daemon->start(from => $d, pg => $pg);
+	served($next, 'an immediate restart binds the same ports and serves');
+	within(2, 'all children are gone', sub { gone(@pids) });
+};
+
+subtest 'S5: the master is killed while a worker hangs in a request' => sub {
+	my $d = Gamed::Daemon->start(pg => $pg);
+	my @pids = $d->pids;
+	my $c = $d->connect;
+
+	print $c "POST /api/v1/games HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n";
+	$c->flush;
+	$d->expect_exit('KILL')->kill('KILL');
+	$d->await_exit;
+	within(2, 'all children are gone', sub { gone(@pids) });
+};
+
+subtest 'S4: stopped processes are replaced' => sub {
+	my $d = Gamed::Daemon->start(pg => $pg, conf => { 'server.watchdog_s' => 2 });
+
+	for my $role (@roles) {
+		my @old = $d->pids($role);
+		$d->kill(STOP => $old[0]);
+		replaced($d, $role, 'signal=KILL stuck=yes', @old);
+	}
+	served($d, 'it serves');
+	is($d->metrics->{'gamed_child_deaths_total{role="worker",cause="stuck"}'}, 1,
+		'the cause is counted');
+};
+
+subtest 'D3: reload' => sub {
+	my $d = Gamed::Daemon->start(pg => $pg);
+	my %old = map { $_ => 1 } my @old = $d->pids('worker');
+	my @others = map { $d->pids($_) } qw(logger stats);
+
+	$d->write_conf('server.workers' => 3, 'auth.realm' => 'other');
+	$d->reload;
+	ok(eventually(sub { gone(@old) }), 'the old workers have left');
+	is(scalar(grep { !$old{$_} } $d->pids('worker')), 3, 'three new ones');
+	is_deeply([map { $d->pids($_) } qw(logger stats)], \@others,
+		'logger and stats stay');
+	like($d->log, qr/restart is needed to change auth\.realm/,
+		'what needs a restart is named');
+	served($d, 'it serves');
+
+	my @now = $d->pids('worker');
+	my $text = "server:\n  workers: none\n";
+	$d->write_conf_text($text);
+	$d->reload;
+	like($d->log, qr/reload refused, the settings in force stay: \S+gamed\.yaml:2:12: /,
+		'a bad file is refused with line and column');
+	is_deeply([sort $d->pids('worker')], [sort @now], '... and changes nothing');
+	my ($rc) = $d->gamectl('-h');
+	my $m = $d->metrics;
+	is($m->{'gamed_reloads_total{result="refused"}'}, 1, '... and is counted');
+	is($m->{'gamed_config_in_force'}, 0, '... and is visible');
+
+	$d->write_conf('server.workers' => 1);
+	$d->kill('HUP') for 1 .. 50;
+	ok($d->await_log(qr/reloaded generation=[34].*\n/), 'HUPs in a burst');
+	ok(eventually(sub { $d->pids('worker') == 1 }), 'the last file counts');
+	served($d, 'it serves');
+};
+
+subtest 'D3: no connection is refused by a reload' => sub {
+	my $d = Gamed::Daemon->start(pg => $pg);
+	my ($asked, $failed) = (0, 0);
+
+	for (1 .. 5) {
+		$d->kill('HUP');
+		my $end = time + 0.2;
+		while (time < $end) {
+			$asked++;
+			$failed++ if $d->http(GET => '/livez')->{status} != 200;
+		}
+	}
+	cmp_ok($asked, '>', 20, 'requests while workers are replaced');
+	is($failed, 0, '... all answered');
+};
+
+subtest 'nobody reads what systemd is told' => sub {
+	my $d = Gamed::Daemon->start(pg => $pg);
+
+	for my $i (2 .. 10) { # more than net.unix.max_dgram_qlen
+		$d->kill('HUP');
+		$d->await_log(qr/reloaded generation=$i\b/);
+	}
+	$d->kill('TERM');
+	within(5, 'the master does not wait for it', sub {
+		waitpid($d->pid, 1) != 0 and defined($d->{status} = $?);
+	});
+	$d->await_exit;
+};
+
+subtest 'a database without the schema' => sub {
+	my $empty = $pg->create_db('empty');
+	my $d = Gamed::Daemon->start(pg => $pg, migrate => 0, await => 0,
+		conf => { 'database.name' => $empty });
+
+	$d->expect_exit(2);
+	is($d->await_exit, 2, 'exit 2');
+	like($d->log, qr/gamectl migrate/, 'the log names the command');
+};
+
+subtest 'what cannot start says why' => sub {
+	my $d = Gamed::Daemon->start(pg => $pg);
+	my $second = sub {
+		my $s = Gamed::Daemon->start(pg => $pg, migrate => 0, await => 0,
+			conf => {@_});
+		$s->expect_exit(1)->await_exit;
+		return $s->log;
+	};
+
+	like($second->('http.port' => $d->port),
+		qr/cannot listen on 127\.0\.0\.1:\d+ for the API: Address already in use/,
+		'the port is taken');
+	like($second->('server.run_dir' => $d->dir),
+		qr/cannot listen on \S+admin\.sock: Address already in use/,
+		'the admin socket answers');
+	like($second->('server.run_dir' => "$d->{dir}/no/such"),
+		qr/cannot make \S+such: No such file or directory/,
+		'a missing directory');
+	served($d, 'the first one is not disturbed');
+	my $socket = "$d->{dir}/admin.sock";
+	$d->stop;
+	my $stale = IO::Socket::UNIX->new(Local => $socket, Listen => 1) or die $!;
+	close $stale;
+	ok(-e $socket, 'a socket that nobody listens on');
+	my $again = Gamed::Daemon->start(from => $d, pg => $pg);
+	like($again->log, qr/removing stale socket/, '... is replaced');
+};
+
+subtest 'sockets from systemd' => sub {
+	my $api = IO::Socket::INET->new(Listen => 10, LocalAddr => '127.0.0.1');
+	my $metrics = IO::Socket::INET->new(Listen => 10, LocalAddr => '127.0.0.1');
+	my $d = Gamed::Daemon->start(pg => $pg,
+		listen => [['metrics', $metrics], ['gamed.socket', $api]]);
+
+	is($d->http(GET => 'http://127.0.0.1:' . $api->sockport . '/livez')->{status},
+		200, 'the API answers there');
+	is($d->http(GET => 'http://127.0.0.1:' . $metrics->sockport . '/metrics')
+		->{status}, 200, 'the metrics too');
+	ok(!$d->connect, 'the configured port is not bound');
+	$d->stop;
+};
+
+subtest 'descriptors' => sub {
+	my $d = Gamed::Daemon->start(pg => $pg);
+	my %name; # of descriptors that the master holds, by what /proc says
+
+	my $fds = sub {
+		my ($pid) = @_;
+		return map { readlink($_) // () } glob "/proc/$pid/fd/*";
+	};
+	my $inode = sub {
+		my ($file, $re) = @_;
+		open my $f, '<', $file or die "$file: $!";
+		my ($line) = grep { $_ =~ $re } <$f>;
+		return "socket:[$1]" if $line =~ / (\d+) (?:\d+ [0-9a-f]{16}|\S+admin)/;
+		die "no inode in $line";
+	};
+	for (['api', $d->port], ['metrics', $d->metrics_port]) {
+		my $port = sprintf ':%04X 00000000:0000 0A', $_->[1];
+		$name{ $inode->('/proc/net/tcp', qr/$port/) } = $_->[0];
+	}
+	$name{ $inode->('/proc/net/unix', qr/ \Q$d->{dir}\E\/admin\.sock$/m) } = 'admin';
+	for my $fd ($fds->($d->pid)) {
+		$name{$fd} //= $fd =~ /^socket/ ? 'trace' : 'death' if $fd !~ m{^/};
+	}
+	my %got;
+	for my $pid ($d->pids) {
+		my ($role) = Gamed::Daemon::_read("/proc/$pid/comm") =~ /^gamed-([a-z]+)/;
+		my %count;
+		$count{ $name{$_} }++ for grep { $name{$_} } $fds->($pid);
+		$got{$role} = \%count;
+		is(readlink("/proc/$pid/fd/0"), '/dev/null', "$role: stdin");
+	}
+	is_deeply(\%got, {
+		worker => { api => 1, trace => 1, death => 1 },
+		logger => { trace => 60, death => 1 },
+		stats => { metrics => 1, admin => 1, death => 1 },
+	}, 'each role has of the master what its work needs, nothing else');
+	my %seen;
+	$seen{$_}++ for grep { ($name{$_} // '') eq 'trace' }
+		map { $fds->($_) } $d->pids;
+	is(scalar(grep { $_ > 1 } values %seen), 0, 'no trace end has two readers or writers');
+	my ($logger) = $d->pids('logger');
+	like((glob "/proc/$logger/fd/*")[-1], qr/\d+$/, 'the logger is still there');
+};
+done_testing;
