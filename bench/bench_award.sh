@@ -107,8 +107,7 @@ start_gamed() {
 
 start_gamed batch
 start_gamed single -o award.batch_max=1
-key=$(gamectl -c "$dir/batch.yaml" --json apikey create --client bench |
-	perl -MJSON::PP -0777 -ne 'print decode_json($_)->{plaintext}')
+key=$(gamectl -c "$dir/batch.yaml" apikey create --client bench)
 prefix=${key%%.*}
 
 # A strategy that reads the event's data only: what remains is the write.
