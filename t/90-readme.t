@@ -5,6 +5,7 @@ use strict;
 use warnings;
 use FindBin;
 use lib "$FindBin::Bin/lib";
+use JSON::PP;
 use Test::More;
 use Gamed::Postgres;
 use Gamed::Daemon;
@@ -32,12 +33,18 @@ sub examples {
 my @examples = examples();
 cmp_ok(scalar @examples, '>=', 10, 'README.md has console examples');
 
-my $pg = Gamed::Postgres->new;
-my $daemon = Gamed::Daemon->new(pg => $pg);
-$daemon->start;
+my $pg     = Gamed::Postgres->new;
+my $daemon = Gamed::Daemon->start(pg => $pg);
+
+sub apikey {
+	my ($rc, $out, $err) = $daemon->gamectl('--json', 'apikey', 'create',
+		'--client', 'readme', @_);
+	die "gamectl apikey create: $err" if $rc != 0;
+	return decode_json($out)->{key};
+}
 $ENV{URL}       = $daemon->url;
-$ENV{KEY}       = $daemon->apikey;
-$ENV{ADMIN_KEY} = $daemon->apikey('--admin');
+$ENV{KEY}       = apikey();
+$ENV{ADMIN_KEY} = apikey('--admin');
 
 # Each command's output is framed, so that one shell can run them all.
 my $script = "cd '$top' || exit 1\n";
@@ -52,7 +59,9 @@ for my $i (0 .. $#examples) {
 	my ($command, $want) = @{ $examples[$i] };
 	(my $name = $command) =~ s/\n//;
 	$name = substr($name, 0, 70);
-	is($got[$i], $want, $name);
+	(my $got = $got[$i] // "") =~ s{\n\z}{};
+	$want =~ s{\n\z}{};
+	is($got, $want, $name);
 }
 $daemon->stop;
 done_testing;

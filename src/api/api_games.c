@@ -83,7 +83,7 @@ static void on_created(struct store_op *op, const struct db_reply *rep)
 	game.external_id = c->in.external_id;
 	game.strategy_id = c->in.strategy_id;
 	game.platform = c->in.platform;
-	game.params_json = STR("[]");
+	game.params_json = c->in.params.json;
 	buf_init(&b, 0);
 	json_out_init(&o, &b);
 	json_out_obj(&o);

@@ -12,7 +12,7 @@ BUILD_PACKAGES=(
 )
 # shellcheck disable=SC2034
 TEST_PACKAGES=(
-	libcriterion-dev xz-utils mandoc shellcheck clang-format systemd
+	libcriterion-dev jq xz-utils mandoc shellcheck clang-format systemd
 )
 
 PG_BIN=/usr/lib/postgresql/15/bin
