@@ -165,6 +165,17 @@ subtest 'S5: the master is killed while a worker hangs in a request' => sub {
 	within(2, 'all children are gone', sub { gone(@pids) });
 };
 
+subtest 'S5: a process that hangs has a timer of its own' => sub {
+	my $d = Gamed::Daemon->start(pg => $pg);
+
+	# the signal that the kernel sends on the master's death
+	for my $role (@roles) {
+		my @old = $d->pids($role);
+		$d->kill(USR2 => $old[0]);
+		replaced($d, $role, 'signal=ALRM', @old);
+	}
+};
+
 subtest 'S4: stopped processes are replaced' => sub {
 	my $d = Gamed::Daemon->start(pg => $pg, conf => { 'server.watchdog_s' => 2 });
 
@@ -292,6 +303,30 @@ subtest 'sockets from systemd' => sub {
 		->{status}, 200, 'the metrics too');
 	ok(!$d->connect, 'the configured port is not bound');
 	$d->stop;
+
+	# the queue is systemd's: who comes during a restart waits, no more
+	my @waiting = map {
+		my $c = IO::Socket::INET->new(PeerAddr => '127.0.0.1',
+			PeerPort => $api->sockport) or die "refused: $!";
+		print $c "GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+		$c->flush;
+		$c;
+	} 1 .. 5;
+	my $next = Gamed::Daemon->start(from => $d, pg => $pg,
+		listen => [['api', $api], ['metrics', $metrics]]);
+	is(scalar(grep { (readline($_) // '') =~ /^HTTP\/1.1 200/ } @waiting), 5,
+		'connections made during a restart are answered after it');
+};
+
+subtest 'systemd-socket-activate' => sub {
+	my $d = Gamed::Daemon->start(pg => $pg, await => 0,
+		wrap => ['systemd-socket-activate', '-E', 'NOTIFY_SOCKET',
+			'-E', 'GAMED_SQLDIR', '-l', '127.0.0.1:{port}']);
+
+	ok(eventually(sub { $d->connect }), 'the socket is there before gamed');
+	$d->await_ready;
+	like($d->log, qr/starting .* socket=systemd/, 'gamed takes it');
+	served($d, 'it serves');
 };
 
 subtest 'descriptors' => sub {

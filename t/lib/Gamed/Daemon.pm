@@ -18,6 +18,7 @@ use strict;
 use warnings;
 use Carp qw(croak);
 use Config;
+use Cwd ();
 use File::Path qw(remove_tree);
 use File::Temp qw(tempdir);
 use HTTP::Tiny;
@@ -34,9 +35,10 @@ our $TIMEOUT = $ENV{GAMED_TEST_TIMEOUT} || 30;
 
 my %live; # guards whose server may still run
 
-# Options: pg (Gamed::Postgres), conf ({'section.key' => value}), args, env,
+# Options: pg (Gamed::Postgres), conf ({'section.key' => value}),
 # migrate (default: when pg is given), await (default 1: until READY=1),
-# dir (of an earlier object, to start a successor in the same place),
+# from (an earlier object, to start a successor in the same place), args, env,
+# wrap (a command that runs gamed; {port} is replaced),
 # listen ([[name, socket], ...]: passed as systemd does).
 sub start {
 	my ($class, %opt) = @_;
@@ -145,7 +147,9 @@ sub write_conf_text {
 
 sub _launch {
 	my ($self, $opt) = @_;
-	my @cmd = ("$BUILD/gamed", '-c', $self->conf_path, @{ $opt->{args} // [] });
+	my @cmd = ((map { s/\{port\}/$self->{port}/r } @{ $opt->{wrap} // [] }),
+		Cwd::abs_path($BUILD) . '/gamed', '-c', $self->conf_path,
+		@{ $opt->{args} // [] });
 	my $path = "$self->{dir}/notify";
 
 	unlink $path;
