@@ -101,6 +101,7 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
 	struct pair *p = arg;
 	struct trace_recv *r = p->recv;
 	ssize_t n = 0;
+	bool ended;
 
 	(void)what;
 	for (int i = 0; i < MESSAGES_A_ROUND; i++) {
@@ -111,8 +112,11 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
 			break;
 		take_message(p, (size_t)n);
 	}
+	/* before on_rows, which leaves another errno */
+	ended = n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR &&
+				  errno != ENOMEM && errno != ENOBUFS);
 	r->conf.on_rows(r->conf.arg);
-	if (n > 0 || (n < 0 && (errno == EAGAIN || errno == EINTR)))
+	if (!ended)
 		return;
 	pair_close(p);
 	if (--r->open_cnt == 0)

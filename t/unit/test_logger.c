@@ -6,6 +6,7 @@
  */
 #include <criterion/criterion.h>
 #include <criterion/hooks.h>
+#include <errno.h>
 #include <event2/event.h>
 #include <fcntl.h>
 #include <libpq-fe.h>
@@ -22,6 +23,8 @@
 #include "ipc/ipc_pair.h"
 #include "ipc/trace_send.h"
 #include "logger/logger.h"
+#include "logger/trace_batch.h"
+#include "logger/trace_recv.h"
 
 #define CLUSTER_ENV "TEST_LOGGER_CLUSTER"
 #define PATIENCE_MS 30000
@@ -419,6 +422,53 @@ static void expect_identity(void)
 		(unsigned long long)total_stored(),
 		(unsigned long long)total_dropped());
 	cr_expect_eq((long long)total_stored(), rows);
+}
+
+/* ---- the receiver alone -------------------------------------------------- */
+
+static unsigned eofs;
+
+static void on_rows_fail(void *arg)
+{
+	(void)arg;
+	errno = EPERM; /* as libpq leaves it behind */
+}
+
+static void on_eof(void *arg)
+{
+	(void)arg;
+	eofs++;
+}
+
+Test(recv, takes_no_error_of_others_for_the_end)
+{
+	struct ev_queue queue;
+	int fds[SHM_SLOTS_MAX];
+	struct trace_recv_conf rc = {.fds = fds,
+		.queue = &queue,
+		.on_rows = on_rows_fail,
+		.on_eof = on_eof};
+	struct trace_recv *recv;
+	struct err err;
+
+	rig.shm = shm_create(&err);
+	cr_assert_eq(ipc_pair_open(rig.pair, &err), 0);
+	for (int i = 0; i < SHM_SLOTS_MAX; i++)
+		fds[i] = i == WORKER ? rig.pair[1] : -1;
+	ev_queue_init(&queue, 1000);
+	worker_start();
+	recv = trace_recv_new(rig.base, &rc);
+	send_runs(EV_ERROR, 3);
+	turn();
+	cr_expect_eq(queue.rows, 3);
+	cr_expect_eq(eofs, 0);
+	trace_send_free(&rig.send);
+	close(rig.pair[0]);
+	turn();
+	cr_expect_eq(eofs, 1);
+	ev_queue_drop_all(&queue, EV_DROP_SHUTDOWN);
+	trace_recv_free(&recv);
+	event_base_free(rig.base);
 }
 
 /* ---- tests -------------------------------------------------------------- */
