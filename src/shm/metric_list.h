@@ -51,23 +51,23 @@ METRIC(M_AWARD_BATCHES, C, "gamed_award_batches_total", "",
 METRIC(M_AWARD_SPLITS, C, "gamed_award_batch_splits_total", "",
 	"Award statements that failed and were split")
 METRIC(M_DEATHS_WORKER_EXIT, C, "gamed_child_restarts_total",
-	"role=\"worker\",reason=\"exit\"", "Children that died while they were wanted")
+	"reason=\"exit\",role=\"worker\"", "Children that died while they were wanted")
 METRIC(M_DEATHS_WORKER_SIGNAL, C, "gamed_child_restarts_total",
-	"role=\"worker\",reason=\"signal\"", "")
+	"reason=\"signal\",role=\"worker\"", "")
 METRIC(M_DEATHS_WORKER_STUCK, C, "gamed_child_restarts_total",
-	"role=\"worker\",reason=\"stuck\"", "")
+	"reason=\"stuck\",role=\"worker\"", "")
 METRIC(M_DEATHS_LOGGER_EXIT, C, "gamed_child_restarts_total",
-	"role=\"logger\",reason=\"exit\"", "")
+	"reason=\"exit\",role=\"logger\"", "")
 METRIC(M_DEATHS_LOGGER_SIGNAL, C, "gamed_child_restarts_total",
-	"role=\"logger\",reason=\"signal\"", "")
+	"reason=\"signal\",role=\"logger\"", "")
 METRIC(M_DEATHS_LOGGER_STUCK, C, "gamed_child_restarts_total",
-	"role=\"logger\",reason=\"stuck\"", "")
+	"reason=\"stuck\",role=\"logger\"", "")
 METRIC(M_DEATHS_STATS_EXIT, C, "gamed_child_restarts_total",
-	"role=\"stats\",reason=\"exit\"", "")
+	"reason=\"exit\",role=\"stats\"", "")
 METRIC(M_DEATHS_STATS_SIGNAL, C, "gamed_child_restarts_total",
-	"role=\"stats\",reason=\"signal\"", "")
+	"reason=\"signal\",role=\"stats\"", "")
 METRIC(M_DEATHS_STATS_STUCK, C, "gamed_child_restarts_total",
-	"role=\"stats\",reason=\"stuck\"", "")
+	"reason=\"stuck\",role=\"stats\"", "")
 METRIC(M_RELOADS_OK, C, "gamed_reloads_total", "result=\"done\"",
 	"Reloads of the configuration by result")
 METRIC(M_RELOADS_REFUSED, C, "gamed_reloads_total", "result=\"refused\"", "")

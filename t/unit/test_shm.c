@@ -2,12 +2,14 @@
 #include <criterion/criterion.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "shm/metric_read.h"
 #include "shm/shm_layout.h"
 
 static struct shm *fresh(unsigned slot, enum shm_role role)
@@ -107,10 +109,13 @@ Test(shm, totals_are_exact_after_a_thousand_deaths)
 		for (unsigned c = 0; c < SHM_STATUS_CLASSES; c++)
 			requests += s->slot[1].route[r].status[c];
 	cr_assert_eq(requests, 1000);
-	for (unsigned r = 0; r < SHM_REALMS_MAX; r++)
-		for (unsigned t = 0; t < SHM_DSL_TYPES; t++)
-			for (unsigned i = 0; i < 4 * SHM_DSL_BUCKETS; i++)
-				runs += s->slot[1].dsl[r][t].bucket[0][i];
+	for (unsigned r = 0; r < SHM_REALMS_MAX * SHM_DSL_TYPES; r++)
+		for (unsigned i = 0; i < SHM_DSL_STATUSES; i++)
+			for (unsigned b = 0; b < SHM_DSL_BUCKETS; b++)
+				runs += s->slot[1]
+						.dsl[r / SHM_DSL_TYPES]
+						    [r % SHM_DSL_TYPES]
+						.bucket[i][b];
 	cr_assert_eq(runs, 1000);
 }
 
@@ -233,4 +238,153 @@ Test(shm, untouched_pages_stay_away)
 	for (size_t i = 0; i < NELEM(in); i++)
 		present += in[i] & 1;
 	cr_assert_lt(present, 32, "%zu pages", present);
+}
+
+static uint64_t total(const uint64_t *v, size_t n)
+{
+	uint64_t sum = 0;
+
+	for (size_t i = 0; i < n; i++)
+		sum += v[i];
+	return sum;
+}
+
+static void work(struct shm *s, unsigned i)
+{
+	shm_attach(s, i + 1, SHM_WORKER);
+	for (unsigned n = 0; n < 500; n++) {
+		metric_http(n % 3, n % 10 ? 200 : 503, n * 1000000ULL, 2, 3);
+		metric_dsl(STR("master"), 0, n % 4, n % 2 ? "A" : "B",
+			n * 1000000ULL, 5);
+	}
+	metric_dsl_dropped(STR("master"), 1);
+	metric_set(M_HTTP_CONNECTIONS, 5);
+	metric_http(SHM_ROUTES_MAX, 404, 1, 0, 0);
+}
+
+Test(shm, totals_sum_all_slots_and_histograms_equal_counts)
+{
+	static struct metric_totals t;
+	struct shm *s = fresh(0, SHM_MASTER);
+	uint64_t status = 0, bucket = 0;
+
+	for (unsigned i = 0; i < 4; i++)
+		finish(start(work, s, i));
+	metric_read(&t, 10);
+	for (unsigned r = 0; r < 10; r++) {
+		status += total(t.route[r].status, SHM_STATUS_CLASSES);
+		bucket += total(t.route[r].bucket, SHM_LOWR_BUCKETS);
+	}
+	cr_assert_eq(status, 2000);
+	cr_assert_eq(bucket, 2000);
+	cr_assert_eq(total(t.highr, SHM_HIGHR_BUCKETS), 2000);
+	cr_assert_eq(t.highr[0], 4 * 11); /* 0 to 10 ms, the edge included */
+	cr_assert_eq(t.route[0].request_bytes, 4 * 167 * 2);
+	cr_assert_eq(t.plain[M_HTTP_UNROUTED], 4);
+	cr_assert_eq(t.realm_cnt, 1);
+	cr_assert_eq(t.realm[0].type[0].nodes, 10000);
+	cr_assert_eq(t.realm[0].type[1].dropped, 4);
+	for (unsigned i = 0; i < SHM_DSL_STATUSES; i++)
+		cr_assert_eq(
+			total(t.realm[0].type[0].bucket[i], SHM_DSL_BUCKETS),
+			500);
+	cr_assert_eq(t.error_cnt, 2);
+	cr_assert_eq(t.error[0].cnt + t.error[1].cnt, 1500);
+}
+
+Test(shm, gauges_are_of_the_living_only)
+{
+	static struct metric_totals t;
+	struct shm *s = fresh(0, SHM_MASTER);
+
+	finish(start(work, s, 0)); /* dead, with 5 connections */
+	shm_attach(s, 7, SHM_WORKER);
+	shm_set_generation(3);
+	metric_set(M_HTTP_CONNECTIONS, 2);
+	metric_read(&t, 10);
+	cr_assert_eq(t.plain[M_HTTP_CONNECTIONS], 2);
+	/* this process holds two slots here */
+	cr_assert_eq(t.process_cnt, 2);
+	cr_assert_eq(t.process[1].slot, 7);
+	cr_assert_eq(t.process[1].generation, 3);
+	cr_assert_eq(t.process[1].role, SHM_WORKER);
+	s->slot[7].heartbeat_ms = 1;
+	metric_read(&t, 10);
+	cr_assert_eq(t.process_cnt, 1);
+}
+
+Test(shm, evidence_is_accounted_for)
+{
+	static struct metric_totals t;
+	struct shm *s = fresh(1, SHM_WORKER);
+	const struct metric_evidence *e = &t.evidence[1];
+
+	metric_add(M_EV_PRODUCED_ERROR, 100);
+	metric_evidence_dropped(1, 0, 10);
+	shm_ev_sent_add(1, 70);
+	shm_attach(s, 61, SHM_LOGGER);
+	shm_ev_taken_set(1, 1, 60);
+	metric_add(M_EV_STORED_ERROR, 40);
+	metric_evidence_dropped(1, 6, 5);
+	metric_read(&t, 0);
+	cr_assert_eq(e->produced, 100);
+	cr_assert_eq(e->stored, 40);
+	cr_assert_eq(e->dropped_all, 15);
+	cr_assert_eq(e->queued, 45);
+	cr_assert_eq(e->in_workers, 20);
+	cr_assert_eq(e->in_sockets, 10);
+	cr_assert_eq(e->in_logger, 15);
+}
+
+static void spoil(void *p, size_t n, unsigned *seed)
+{
+	for (size_t i = 0; i < n; i++)
+		((unsigned char *)p)[i] = (unsigned char)rand_r(seed);
+}
+
+/* Hardening M3: a child that went mad must not take the reader with it. */
+Test(shm, readers_survive_random_contents)
+{
+	static struct metric_totals t;
+
+	for (unsigned seed = 1; seed <= 20; seed++) {
+		unsigned state = seed;
+		struct shm *s = fresh(0, SHM_MASTER);
+
+		spoil((char *)&s->head + offsetof(struct shm_head, boot_us),
+			sizeof(s->head) - offsetof(struct shm_head, boot_us),
+			&state);
+		for (unsigned i = 1; i < 5; i++)
+			spoil(&s->slot[i], sizeof(s->slot[i]), &state);
+		for (unsigned i = 2; i < 5; i++)
+			s->slot[i].role = SHM_WORKER;
+		for (unsigned i = 0; i < SHM_REALMS_MAX; i += 2)
+			s->head.realm[i].ready = i % 120;
+		metric_read(&t, SHM_ROUTES_MAX);
+		cr_assert_leq(t.process_cnt, 5);
+		cr_assert_leq(t.realm_cnt, SHM_REALMS_MAX);
+		cr_assert_leq(t.error_cnt, SHM_SERIES_MAX);
+		cr_assert_gt(metric_slot(0, M_TORN_READS), 0);
+		(void)munmap(s, sizeof(*s));
+	}
+}
+
+/* A bound far above what it costs, for machines that do other things too. */
+Test(shm, counting_a_request_is_cheap)
+{
+	const unsigned n = 200000;
+	uint64_t best = UINT64_MAX;
+
+	(void)fresh(1, SHM_WORKER);
+	for (unsigned round = 0; round < 5; round++) {
+		uint64_t t0 = clock_mono_ns(), t;
+
+		for (unsigned i = 0; i < n; i++)
+			metric_http(i % 60, 200, i * 50, 100, 200);
+		t = clock_mono_ns() - t0;
+		if (t < best)
+			best = t;
+	}
+	cr_log_info("%llu ns", (unsigned long long)(best / n));
+	cr_assert_lt(best / n, 1000);
 }

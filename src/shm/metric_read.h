@@ -1,0 +1,98 @@
+/*
+ * metric_read.h - the sum over all slots, for a scrape and for gamectl.  Run
+ * by stats and by a worker that serves /metrics.
+ *
+ * The block is taken for hostile (hardening M3): what has no meaning is left
+ * out and counted in M_TORN_READS; counts are used as they are.
+ */
+#ifndef SHM_METRIC_READ_H
+#define SHM_METRIC_READ_H
+
+#include <sys/types.h>
+
+#include "shm/shm.h"
+
+#define METRIC_LABEL_MAX 112
+
+struct metric_label {
+	char text[METRIC_LABEL_MAX]; /* valid UTF-8 */
+	size_t len;
+};
+
+/* A process that is alive: it was seen to beat and the kernel knows it. */
+struct metric_process {
+	unsigned slot;
+	enum shm_role role;
+	pid_t pid;
+	unsigned generation;  /* of workers, else 0 */
+	unsigned starts;      /* holders of the slot so far */
+	uint64_t started_ms;  /* monotonic */
+	uint64_t beat_age_ms; /* since the last sign of life */
+	uint64_t virtual_bytes, resident_bytes;
+	uint64_t fds, fds_max;
+	uint64_t connections;
+};
+
+struct metric_route {
+	uint64_t status[SHM_STATUS_CLASSES];
+	uint64_t bucket[SHM_LOWR_BUCKETS]; /* not cumulative */
+	uint64_t duration_ns, request_bytes, response_bytes;
+};
+
+struct metric_dsl_sum {
+	uint64_t bucket[SHM_DSL_STATUSES][SHM_DSL_BUCKETS];
+	uint64_t duration_ns[SHM_DSL_STATUSES];
+	uint64_t nodes, dropped;
+};
+
+struct metric_realm {
+	struct metric_label label;
+	struct metric_dsl_sum type[SHM_DSL_TYPES];
+};
+
+struct metric_error {
+	unsigned realm, type; /* realm is an index of realm[] below */
+	struct metric_label code;
+	uint64_t cnt;
+};
+
+/*
+ * Rows of one class at one time: produced = stored + dropped_all + queued.
+ * Where the queued ones are is read at other instants, so that the three
+ * places may miss their sum by what moved meanwhile.
+ */
+struct metric_evidence {
+	uint64_t produced, stored;
+	uint64_t dropped[SHM_EV_REASONS], dropped_all;
+	uint64_t queued;
+	uint64_t in_workers, in_sockets, in_logger;
+};
+
+/* About 350 kB: static or on the heap. */
+struct metric_totals {
+	uint64_t boot_us; /* wall time */
+	uint64_t cpu_us;  /* of all processes there ever were */
+	uint64_t role_cpu_us[SHM_STATS + 1];
+	struct metric_process process[SHM_SLOTS_MAX];
+	unsigned process_cnt;
+	uint64_t plain[M_CNT];
+	struct metric_evidence evidence[SHM_EV_CLASSES];
+	uint64_t highr[SHM_HIGHR_BUCKETS]; /* not cumulative */
+	uint64_t highr_ns;
+	struct metric_route route[SHM_ROUTES_MAX]; /* the first routes_cnt */
+	struct metric_realm realm[SHM_REALMS_MAX];
+	unsigned realm_cnt;
+	struct metric_error error[SHM_SERIES_MAX];
+	unsigned error_cnt;
+};
+
+void metric_read(struct metric_totals *t, unsigned routes_cnt);
+
+/* 'C' counter, 'G' gauge, 'M' maximum. */
+struct metric_info {
+	char kind;
+	const char *name, *label, *help;
+};
+const struct metric_info *metric_info(enum metric_id m);
+
+#endif
