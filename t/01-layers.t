@@ -24,6 +24,7 @@ my %sideways = (
 	'worker>master' => 'inherit.h, what a child gets from the master',
 	'logger>master' => 'inherit.h',
 	'stats>master'  => 'inherit.h',
+	'worker>stats'  => 'stats_prom.h, /metrics on the API listener',
 	'master>worker' => 'role entry',
 	'master>logger' => 'role entry',
 	'master>stats'  => 'role entry',

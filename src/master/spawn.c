@@ -185,6 +185,8 @@ static void enter(
 	close_others(in);
 	rnd_reseed();
 	shm_attach(in->shm, in->slot, role);
+	if (role == SHM_WORKER)
+		shm_set_generation(in->generation);
 	switch (role) {
 	case SHM_WORKER:
 		worker_main(in);

@@ -1,0 +1,480 @@
+/*
+ * stats_prom.c - see stats_prom.h.  Labels are printed in the order of their
+ * names; buckets are made cumulative here, and _count is the last of them, so
+ * that the two cannot differ.
+ */
+#include "stats/stats_prom.h"
+
+#include <assert.h>
+#include <inttypes.h>
+
+#include "api/api.h"
+#include "base/num.h"
+#include "dsl/dsl_error.h"
+#include "ipc/evidence.h"
+
+static const char *const role_names[] = {
+	"free", "master", "worker", "logger", "stats"};
+static const char *const dsl_types[SHM_DSL_TYPES] = {"DSL_FULL", "DSL_EXTEND"};
+
+#define EDGE(text, ns) text,
+static const char *const highr_le[SHM_HIGHR_BUCKETS] = {
+	SHM_HIGHR_EDGES(EDGE) "+Inf"};
+static const char *const lowr_le[SHM_LOWR_BUCKETS] = {
+	SHM_LOWR_EDGES(EDGE) "+Inf"};
+static const char *const dsl_le[SHM_DSL_BUCKETS] = {SHM_DSL_EDGES(EDGE) "+Inf"};
+#undef EDGE
+
+/* ---- pieces ------------------------------------------------------------- */
+
+static void family(
+	struct buf *b, const char *name, const char *type, const char *help)
+{
+	buf_printf(b, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
+}
+
+static void add_seconds(struct buf *b, double seconds)
+{
+	char text[NUM_DOUBLE_MAX];
+
+	buf_add(b, text, num_print_double(seconds, text));
+	buf_add_char(b, '\n');
+}
+
+/* The text of a label value. */
+static void add_escaped(struct buf *b, struct str s)
+{
+	for (size_t i = 0; i < s.len; i++) {
+		if (s.p[i] == '\n') {
+			buf_add_str(b, STR("\\n"));
+			continue;
+		}
+		if (s.p[i] == '\\' || s.p[i] == '"')
+			buf_add_char(b, '\\');
+		buf_add_char(b, s.p[i]);
+	}
+}
+
+struct histogram {
+	const char *name;
+	const char *const *le;
+	unsigned buckets;
+	/* Labels around le: "a=\"1\"," and ",m=\"2\"". */
+	const char *before, *after;
+};
+
+static void add_histogram(struct buf *b, const struct histogram *h,
+	const uint64_t *bucket, uint64_t sum_ns)
+{
+	/* without le, one of the commas at its sides goes */
+	const char *after = *h->after ? h->after + 1 : h->after;
+	const char *open = *h->before || *after ? "{" : "";
+	const char *close = *open ? "}" : "";
+	uint64_t cnt = 0;
+
+	for (unsigned i = 0; i < h->buckets; i++) {
+		cnt += bucket[i];
+		buf_printf(b, "%s_bucket{%sle=\"%s\"%s} %" PRIu64 "\n", h->name,
+			h->before, h->le[i], h->after, cnt);
+	}
+	buf_printf(b, "%s_count%s%s%s%s %" PRIu64 "\n", h->name, open,
+		h->before, after, close, cnt);
+	buf_printf(
+		b, "%s_sum%s%s%s%s ", h->name, open, h->before, after, close);
+	add_seconds(b, (double)sum_ns / 1e9);
+}
+
+/* ---- HTTP --------------------------------------------------------------- */
+
+struct routes {
+	const struct http_route *v;
+	unsigned cnt;
+};
+
+static uint64_t requests(const struct metric_route *r)
+{
+	uint64_t cnt = 0;
+
+	for (unsigned i = 0; i < SHM_STATUS_CLASSES; i++)
+		cnt += r->status[i];
+	return cnt;
+}
+
+/* Successes and both kinds of failure exist from the start. */
+static void print_requests(struct buf *b, const struct metric_totals *t,
+	const struct routes *routes)
+{
+	family(b, "http_requests_total", "counter",
+		"Requests by method, status class and route");
+	for (unsigned i = 0; i < routes->cnt; i++)
+		for (unsigned c = 0; c < SHM_STATUS_CLASSES; c++) {
+			const struct http_route *r = &routes->v[i];
+			uint64_t cnt = t->route[i].status[c];
+
+			if (r->unmetered || (cnt == 0 && (c == 0 || c == 2)))
+				continue;
+			buf_printf(b,
+				"http_requests_total{handler=\"%s\","
+				"method=\"%s\",status=\"%uxx\"} %" PRIu64 "\n",
+				r->template, r->method, c + 1, cnt);
+		}
+}
+
+/* The size families have no label for the method: rows of one template. */
+static void print_sizes(struct buf *b, const struct metric_totals *t,
+	const struct routes *routes, const char *name, const char *help,
+	size_t member)
+{
+	family(b, name, "summary", help);
+	for (unsigned i = 0; i < routes->cnt; i++) {
+		const char *handler = routes->v[i].template;
+		uint64_t cnt = 0, bytes = 0;
+		bool is_first = true;
+
+		for (unsigned k = 0; k < routes->cnt; k++) {
+			if (strcmp(routes->v[k].template, handler) != 0)
+				continue;
+			is_first = is_first && k >= i;
+			cnt += requests(&t->route[k]);
+			bytes += *(const uint64_t *)(const void
+					*)((const char *)&t->route[k] + member);
+		}
+		if (!is_first || routes->v[i].unmetered)
+			continue;
+		buf_printf(b,
+			"%s_count{handler=\"%s\"} %" PRIu64 "\n"
+			"%s_sum{handler=\"%s\"} %" PRIu64 "\n",
+			name, handler, cnt, name, handler, bytes);
+	}
+}
+
+static void print_durations(struct buf *b, const struct metric_totals *t,
+	const struct routes *routes)
+{
+	struct histogram h = {"http_request_duration_highr_seconds", highr_le,
+		SHM_HIGHR_BUCKETS, "", ""};
+	struct buf before, after;
+
+	family(b, h.name, "histogram",
+		"Time from the head of a request to its reply, all routes");
+	add_histogram(b, &h, t->highr, t->highr_ns);
+	h = (struct histogram){"http_request_duration_seconds", lowr_le,
+		SHM_LOWR_BUCKETS, "", ""};
+	family(b, h.name, "histogram",
+		"Time from the head of a request to its reply, by route");
+	buf_init(&before, 0);
+	buf_init(&after, 0);
+	for (unsigned i = 0; i < routes->cnt; i++) {
+		if (routes->v[i].unmetered)
+			continue;
+		buf_reset(&before);
+		buf_reset(&after);
+		buf_printf(&before, "handler=\"%s\",", routes->v[i].template);
+		buf_printf(&after, ",method=\"%s\"", routes->v[i].method);
+		h.before = before.p;
+		h.after = after.p;
+		add_histogram(
+			b, &h, t->route[i].bucket, t->route[i].duration_ns);
+	}
+	buf_fini(&before);
+	buf_fini(&after);
+}
+
+static void print_http(struct buf *b, const struct metric_totals *t,
+	const struct routes *routes)
+{
+	print_requests(b, t, routes);
+	print_sizes(b, t, routes, "http_request_size_bytes",
+		"Bytes of request bodies by route",
+		offsetof(struct metric_route, request_bytes));
+	print_sizes(b, t, routes, "http_response_size_bytes",
+		"Bytes of response bodies by route",
+		offsetof(struct metric_route, response_bytes));
+	print_durations(b, t, routes);
+}
+
+/* ---- strategies --------------------------------------------------------- */
+
+/* The codes a run can fail with (observability.md 4.2), there from the start. */
+static const char *const known_codes[] = {"DSL_ARITH_DIV_BY_ZERO",
+	"DSL_ARITH_OP_NOT_ALLOWED", "DSL_ARITH_TYPE_MISMATCH",
+	"DSL_ASSIGN_POINTS_NOT_NUMBER", "DSL_COMPARE_OP_NOT_ALLOWED",
+	"DSL_COMPARE_TYPE_MISMATCH", "DSL_FIELD_NOT_PRECOMPUTED",
+	"DSL_FUNC_ARITY_MISMATCH", "DSL_FUNC_NAME_NOT_ALLOWED",
+	"DSL_LIMIT_EXCEEDED", "DSL_SET_CASE_NAME_NOT_STRING",
+	"DSL_SET_POINTS_NOT_NUMBER", "DSL_TIMEOUT", "DSL_UNEXPECTED",
+	"DSL_UNKNOWN_STATEMENT", "DslExecutionError", "DslValidationError"};
+
+struct dsl_pair {
+	const struct metric_dsl_sum *sum;
+	unsigned realm, type;
+	const char *realm_text; /* escaped */
+};
+
+static void print_runs(struct buf *b, const struct dsl_pair *p)
+{
+	struct histogram h = {"dsl_execution_duration_seconds", dsl_le,
+		SHM_DSL_BUCKETS, "", ""};
+	struct buf after;
+
+	buf_init(&after, 0);
+	for (unsigned i = 0; i < SHM_DSL_STATUSES; i++) {
+		buf_reset(&after);
+		buf_printf(&after,
+			",realm=\"%s\",status=\"%s\",strategy_type=\"%s\"",
+			p->realm_text, dsl_status_name(i), dsl_types[p->type]);
+		h.after = after.p;
+		add_histogram(b, &h, p->sum->bucket[i], p->sum->duration_ns[i]);
+	}
+	buf_fini(&after);
+}
+
+static void print_nodes(struct buf *b, const struct dsl_pair *p)
+{
+	buf_printf(b,
+		"dsl_execution_nodes_total{realm=\"%s\",strategy_type=\"%s\"} "
+		"%" PRIu64 "\n",
+		p->realm_text, dsl_types[p->type], p->sum->nodes);
+}
+
+static void print_dropped(struct buf *b, const struct dsl_pair *p)
+{
+	buf_printf(b,
+		"dsl_execution_log_dropped_total{realm=\"%s\","
+		"strategy_type=\"%s\"} %" PRIu64 "\n",
+		p->realm_text, dsl_types[p->type], p->sum->dropped);
+}
+
+static void print_error(
+	struct buf *b, const struct dsl_pair *p, struct str code, uint64_t cnt)
+{
+	buf_add_str(b, STR("dsl_execution_errors_total{code=\""));
+	add_escaped(b, code);
+	buf_printf(b, "\",realm=\"%s\",strategy_type=\"%s\"} %" PRIu64 "\n",
+		p->realm_text, dsl_types[p->type], cnt);
+}
+
+static void print_errors(
+	struct buf *b, const struct metric_totals *t, const struct dsl_pair *p)
+{
+	bool is_printed[NELEM(known_codes)] = {false};
+
+	for (unsigned i = 0; i < t->error_cnt; i++) {
+		const struct metric_error *e = &t->error[i];
+		struct str code = {e->code.text, e->code.len};
+
+		if (e->realm != p->realm || e->type != p->type)
+			continue;
+		print_error(b, p, code, e->cnt);
+		for (unsigned k = 0; k < NELEM(known_codes); k++)
+			if (str_is(code, known_codes[k]))
+				is_printed[k] = true;
+	}
+	for (unsigned k = 0; k < NELEM(known_codes); k++)
+		if (!is_printed[k])
+			print_error(b, p, str_from(known_codes[k]), 0);
+}
+
+enum dsl_part { DSL_RUNS, DSL_NODES, DSL_ERRORS, DSL_DROPPED };
+
+/* One family over all realms and types. */
+static void print_dsl_part(
+	struct buf *b, const struct metric_totals *t, enum dsl_part part)
+{
+	struct buf realm;
+
+	buf_init(&realm, 0);
+	for (unsigned i = 0; i < t->realm_cnt * SHM_DSL_TYPES; i++) {
+		const struct metric_realm *r = &t->realm[i / SHM_DSL_TYPES];
+		struct dsl_pair p = {
+			.realm = i / SHM_DSL_TYPES, .type = i % SHM_DSL_TYPES};
+
+		buf_reset(&realm);
+		add_escaped(&realm, (struct str){r->label.text, r->label.len});
+		buf_add_char(&realm, '\0');
+		p.realm_text = realm.p;
+		p.sum = &r->type[p.type];
+		switch (part) {
+		case DSL_RUNS:
+			print_runs(b, &p);
+			break;
+		case DSL_NODES:
+			print_nodes(b, &p);
+			break;
+		case DSL_ERRORS:
+			print_errors(b, t, &p);
+			break;
+		case DSL_DROPPED:
+			print_dropped(b, &p);
+			break;
+		}
+	}
+	buf_fini(&realm);
+}
+
+static void print_dsl(struct buf *b, const struct metric_totals *t)
+{
+	family(b, "dsl_execution_duration_seconds", "histogram",
+		"Time of a run of a custom strategy");
+	print_dsl_part(b, t, DSL_RUNS);
+	family(b, "dsl_execution_nodes_total", "counter",
+		"Nodes evaluated by runs of custom strategies");
+	print_dsl_part(b, t, DSL_NODES);
+	family(b, "dsl_execution_errors_total", "counter",
+		"Runs of custom strategies that failed, by code");
+	print_dsl_part(b, t, DSL_ERRORS);
+	family(b, "dsl_execution_log_dropped_total", "counter",
+		"Kept runs of custom strategies whose row was dropped");
+	print_dsl_part(b, t, DSL_DROPPED);
+}
+
+/* ---- our own ------------------------------------------------------------ */
+
+static void print_plain(struct buf *b, const struct metric_totals *t)
+{
+	const char *last = "";
+
+	for (unsigned m = 0; m < M_CNT; m++) {
+		const struct metric_info *i = metric_info(m);
+		bool has_label = *i->label != '\0';
+
+		if (strcmp(last, i->name) != 0)
+			family(b, i->name, i->kind == 'C' ? "counter" : "gauge",
+				i->help);
+		last = i->name;
+		buf_printf(b, "%s%s%s%s %" PRIu64 "\n", i->name,
+			has_label ? "{" : "", i->label, has_label ? "}" : "",
+			t->plain[m]);
+	}
+}
+
+static void print_evidence(struct buf *b, const struct metric_totals *t)
+{
+	_Static_assert(SHM_EV_CLASSES == EV_CLASS_CNT &&
+			       SHM_EV_REASONS == EV_REASON_CNT,
+		"the block has room for every class and reason");
+	family(b, "gamed_evidence_dropped_total", "counter",
+		"Evidence rows dropped, by class and reason");
+	for (unsigned c = 0; c < SHM_EV_CLASSES; c++)
+		for (unsigned r = 0; r < SHM_EV_REASONS; r++)
+			buf_printf(b,
+				"gamed_evidence_dropped_total{class=\"%s\","
+				"reason=\"%s\"} %" PRIu64 "\n",
+				evidence_class_name(c), evidence_reason_name(r),
+				t->evidence[c].dropped[r]);
+	family(b, "gamed_evidence_queued_rows", "gauge",
+		"Evidence rows on their way: produced, not stored or dropped");
+	for (unsigned c = 0; c < SHM_EV_CLASSES; c++)
+		buf_printf(b,
+			"gamed_evidence_queued_rows{class=\"%s\"} %" PRIu64
+			"\n",
+			evidence_class_name(c), t->evidence[c].queued);
+}
+
+/* ---- processes ---------------------------------------------------------- */
+
+static void print_server(struct buf *b, const struct metric_totals *t)
+{
+	uint64_t virt = 0, resident = 0, fds = 0, fds_max = UINT64_MAX;
+
+	for (unsigned i = 0; i < t->process_cnt; i++) {
+		const struct metric_process *p = &t->process[i];
+
+		virt += p->virtual_bytes;
+		resident += p->resident_bytes;
+		fds += p->fds;
+		if (p->fds_max && p->fds_max < fds_max)
+			fds_max = p->fds_max;
+	}
+	family(b, "process_virtual_memory_bytes", "gauge",
+		"Virtual memory of all processes");
+	buf_printf(b, "process_virtual_memory_bytes %" PRIu64 "\n", virt);
+	family(b, "process_resident_memory_bytes", "gauge",
+		"Resident memory of all processes");
+	buf_printf(b, "process_resident_memory_bytes %" PRIu64 "\n", resident);
+	family(b, "process_start_time_seconds", "gauge",
+		"Unix time the server started");
+	buf_add_str(b, STR("process_start_time_seconds "));
+	add_seconds(b, (double)t->boot_us / 1e6);
+	family(b, "process_cpu_seconds_total", "counter",
+		"CPU time of all processes there ever were");
+	buf_add_str(b, STR("process_cpu_seconds_total "));
+	add_seconds(b, (double)t->cpu_us / 1e6);
+	family(b, "process_open_fds", "gauge",
+		"Open descriptors of all processes");
+	buf_printf(b, "process_open_fds %" PRIu64 "\n", fds);
+	family(b, "process_max_fds", "gauge",
+		"Smallest limit of descriptors of a process");
+	buf_printf(b, "process_max_fds %" PRIu64 "\n",
+		fds_max == UINT64_MAX ? 0 : fds_max);
+}
+
+static void print_each_process(struct buf *b, const struct metric_totals *t,
+	const char *name, const char *help, size_t member)
+{
+	family(b, name, "gauge", help);
+	for (unsigned i = 0; i < t->process_cnt; i++) {
+		const struct metric_process *p = &t->process[i];
+
+		buf_printf(b, "%s{role=\"%s\",slot=\"%u\"} %" PRIu64 "\n", name,
+			role_names[p->role], p->slot,
+			*(const uint64_t *)(const void *)((const char *)p +
+							  member));
+	}
+}
+
+static void print_roles(struct buf *b, const struct metric_totals *t)
+{
+	unsigned alive[SHM_STATS + 1] = {0};
+
+	for (unsigned i = 0; i < t->process_cnt; i++)
+		alive[t->process[i].role]++;
+	family(b, "gamed_processes", "gauge", "Processes that are alive");
+	for (unsigned r = SHM_MASTER; r <= SHM_STATS; r++)
+		buf_printf(b, "gamed_processes{role=\"%s\"} %u\n",
+			role_names[r], alive[r]);
+	family(b, "gamed_process_cpu_seconds_total", "counter",
+		"CPU time by role");
+	for (unsigned r = SHM_MASTER; r <= SHM_STATS; r++) {
+		buf_printf(b, "gamed_process_cpu_seconds_total{role=\"%s\"} ",
+			role_names[r]);
+		add_seconds(b, (double)t->role_cpu_us[r] / 1e6);
+	}
+	family(b, "gamed_build_info", "gauge", "Always 1");
+	buf_add_str(b, STR("gamed_build_info{compiler=\""));
+	add_escaped(b, STR(__VERSION__));
+	buf_add_str(b, STR("\",version=\"" GAMED_VERSION "\"} 1\n"));
+}
+
+static void print_processes(struct buf *b, const struct metric_totals *t)
+{
+	print_server(b, t);
+	print_roles(b, t);
+	print_each_process(b, t, "gamed_process_resident_memory_bytes",
+		"Resident memory of a process",
+		offsetof(struct metric_process, resident_bytes));
+	print_each_process(b, t, "gamed_process_open_fds",
+		"Open descriptors of a process",
+		offsetof(struct metric_process, fds));
+}
+
+void stats_prom_print(struct buf *out, const struct metric_totals *t,
+	const struct http_route *routes, unsigned routes_cnt)
+{
+	const struct routes all = {routes, routes_cnt};
+
+	print_http(out, t, &all);
+	print_dsl(out, t);
+	print_plain(out, t);
+	print_evidence(out, t);
+	print_processes(out, t);
+}
+
+void stats_render(struct buf *out)
+{
+	static struct metric_totals t;
+
+	assert(api_routes_cnt <= SHM_ROUTES_MAX);
+	metric_read(&t, (unsigned)api_routes_cnt);
+	stats_prom_print(out, &t, api_routes, (unsigned)api_routes_cnt);
+}

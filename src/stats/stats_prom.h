@@ -1,0 +1,21 @@
+/*
+ * stats_prom.h - the shared block as Prometheus text 0.0.4 (observability.md
+ * 1.2 to 1.6).  Nothing of the stats process is in it: a worker that serves
+ * /metrics on the API listener calls it too.
+ */
+#ifndef STATS_STATS_PROM_H
+#define STATS_STATS_PROM_H
+
+#include "base/str.h"
+#include "http/http_route.h"
+#include "shm/metric_read.h"
+
+#define STATS_PROM_TYPE "text/plain; version=0.0.4; charset=utf-8"
+
+/* Reads all slots now and appends the exposition of the API's routes. */
+void stats_render(struct buf *out);
+/* The same from totals that were read, of any route table. */
+void stats_prom_print(struct buf *out, const struct metric_totals *t,
+	const struct http_route *routes, unsigned routes_cnt);
+
+#endif

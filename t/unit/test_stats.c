@@ -1,0 +1,206 @@
+/* test_stats.c - the exposition and the answers of the admin socket. */
+#include <criterion/criterion.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "shm/shm.h"
+#include "stats/stats_prom.h"
+#include "stats/stats_report.h"
+
+static const struct http_route routes[] = {
+	{"GET", "/metrics", HTTP_AUTH_NONE, HTTP_BODY_NONE, NULL, true},
+	{"GET", "/a/{id}", HTTP_AUTH_NONE, HTTP_BODY_NONE, NULL, false},
+	{"PATCH", "/a/{id}", HTTP_AUTH_NONE, HTTP_BODY_NONE, NULL, false},
+	{"POST", "/b", HTTP_AUTH_NONE, HTTP_BODY_NONE, NULL, false},
+};
+
+static struct metric_totals totals;
+
+static struct shm *fresh(void)
+{
+	struct shm *s = shm_create(NULL);
+
+	cr_assert_not_null(s);
+	shm_attach(s, 1, SHM_WORKER);
+	return s;
+}
+
+/* The exposition of this moment, NUL-terminated, never freed. */
+static const char *render(void)
+{
+	struct buf b;
+
+	buf_init(&b, 0);
+	metric_read(&totals, NELEM(routes));
+	stats_prom_print(&b, &totals, routes, NELEM(routes));
+	buf_add_char(&b, '\0');
+	return b.p;
+}
+
+static void expect_line(const char *text, const char *line)
+{
+	const char *at = strstr(text, line);
+
+	cr_expect(at != NULL && (at == text || at[-1] == '\n') &&
+			  at[strlen(line)] == '\n',
+		"no line %s", line);
+}
+
+Test(prom, families_exist_at_zero)
+{
+	const char *text;
+
+	(void)fresh();
+	metric_dsl_known(STR("master"));
+	text = render();
+	expect_line(text,
+		"http_requests_total{handler=\"/a/{id}\",method=\"PATCH\","
+		"status=\"2xx\"} 0");
+	expect_line(text, "http_request_size_bytes_count{handler=\"/b\"} 0");
+	expect_line(text, "http_request_duration_highr_seconds_sum 0.0");
+	expect_line(text,
+		"http_request_duration_highr_seconds_bucket{le=\"60.0\"} 0");
+	expect_line(text, "dsl_execution_duration_seconds_bucket{le=\"0.25\","
+			  "realm=\"master\",status=\"timeout\","
+			  "strategy_type=\"DSL_EXTEND\"} 0");
+	expect_line(text, "dsl_execution_errors_total{code=\"DSL_TIMEOUT\","
+			  "realm=\"master\",strategy_type=\"DSL_FULL\"} 0");
+	expect_line(text, "dsl_execution_log_dropped_total{realm=\"master\","
+			  "strategy_type=\"DSL_FULL\"} 0");
+	expect_line(text, "gamed_evidence_dropped_total{class=\"error\","
+			  "reason=\"ring_full\"} 0");
+	expect_line(text, "gamed_child_restarts_total{reason=\"signal\","
+			  "role=\"worker\"} 0");
+	cr_expect_null(strstr(text, "handler=\"/metrics\""));
+}
+
+Test(prom, figures_are_those_counted)
+{
+	const char *text;
+
+	(void)fresh();
+	metric_http(1, 200, 20000000, 5, 100);
+	metric_http(2, 404, 700000000, 6, 10);
+	metric_http(3, 503, 200000000000, 7, 1);
+	metric_dsl(STR("a\"b\\c\nd"), 0, 2, "DSL_TIMEOUT", 510000000, 12);
+	text = render();
+	expect_line(text,
+		"http_requests_total{handler=\"/a/{id}\",method=\"PATCH\","
+		"status=\"4xx\"} 1");
+	/* one template, two methods: one series of sizes */
+	expect_line(text, "http_request_size_bytes_count{handler=\"/a/{id}\"} "
+			  "2");
+	expect_line(text, "http_request_size_bytes_sum{handler=\"/a/{id}\"} "
+			  "11");
+	expect_line(text, "http_response_size_bytes_sum{handler=\"/a/{id}\"} "
+			  "110");
+	expect_line(text,
+		"http_request_duration_highr_seconds_bucket{le=\"0.025\"} 1");
+	expect_line(text,
+		"http_request_duration_highr_seconds_bucket{le=\"0.75\"} 2");
+	expect_line(text,
+		"http_request_duration_highr_seconds_bucket{le=\"60.0\"} 2");
+	expect_line(text,
+		"http_request_duration_highr_seconds_bucket{le=\"+Inf\"} 3");
+	expect_line(text, "http_request_duration_highr_seconds_sum 200.72");
+	expect_line(text,
+		"http_request_duration_seconds_bucket{handler=\"/a/{id}\","
+		"le=\"1.0\",method=\"PATCH\"} 1");
+	expect_line(text, "http_request_duration_seconds_count{handler=\"/b\","
+			  "method=\"POST\"} 1");
+	expect_line(text,
+		"dsl_execution_duration_seconds_sum{realm=\"a\\\"b\\\\c\\nd\","
+		"status=\"timeout\",strategy_type=\"DSL_FULL\"} 0.51");
+	expect_line(text,
+		"dsl_execution_errors_total{code=\"DSL_TIMEOUT\","
+		"realm=\"a\\\"b\\\\c\\nd\",strategy_type=\"DSL_FULL\"} 1");
+	expect_line(text, "dsl_execution_nodes_total{realm=\"a\\\"b\\\\c\\nd\","
+			  "strategy_type=\"DSL_FULL\"} 12");
+}
+
+Test(prom, evidence_balances_in_every_scrape)
+{
+	const char *text;
+
+	(void)fresh();
+	metric_add(M_EV_PRODUCED_SAMPLE, 10);
+	metric_add(M_EV_STORED_SAMPLE, 6);
+	metric_evidence_dropped(2, 1, 1);
+	text = render();
+	expect_line(text, "gamed_evidence_produced_total{class=\"sample\"} 10");
+	expect_line(text, "gamed_evidence_stored_total{class=\"sample\"} 6");
+	expect_line(text, "gamed_evidence_dropped_total{class=\"sample\","
+			  "reason=\"queue_max\"} 1");
+	expect_line(text, "gamed_evidence_queued_rows{class=\"sample\"} 3");
+}
+
+Test(rates, are_of_the_last_ten_seconds)
+{
+	struct stats_rates r = {.cnt = 0};
+	double requests, awards, window_s;
+
+	(void)fresh();
+	stats_rates_get(&r, &requests, &awards, &window_s);
+	cr_expect_eq(requests, 0);
+	for (unsigned i = 0; i < 30; i++) {
+		memset(&totals, 0, sizeof(totals));
+		totals.highr[0] = i < 15 ? 0 : (i - 15) * 100;
+		totals.plain[M_AWARDS] = i * 7;
+		stats_rates_add(&r, &totals, 1000 + i * 1000);
+	}
+	stats_rates_get(&r, &requests, &awards, &window_s);
+	cr_expect_eq(window_s, 10);
+	cr_expect_eq(requests, 100);
+	cr_expect_eq(awards, 7);
+}
+
+Test(report, answers_commands_with_lines)
+{
+	struct stats_rates rates = {.cnt = 0};
+	struct stats_report r = {.totals = &totals, .rates = &rates};
+	struct buf b;
+
+	(void)fresh();
+	metric_read(&totals, NELEM(routes));
+	buf_init(&b, 0);
+	cr_assert_eq(stats_report(&b, STR("status"), &r), 0);
+	buf_add_char(&b, '\0');
+	cr_expect(strstr(b.p, "{\"kind\":\"server\",") == b.p);
+	cr_expect_not_null(strstr(b.p, "\n{\"kind\":\"process\",\"role\":"
+				       "\"worker\",\"slot\":1,"));
+	cr_expect_null(strstr(b.p, "\n\n"));
+	buf_reset(&b);
+	cr_assert_eq(stats_report(&b, STR("no such\x01 \"one"), &r), -1);
+	buf_add_char(&b, '\0');
+	cr_expect(strstr(b.p, "{\"kind\":\"error\"") == b.p);
+	buf_fini(&b);
+}
+
+/* DESIGN 9: 64 slots and 500 series within a millisecond, on an idle core. */
+Test(prom, a_scrape_is_cheap)
+{
+	uint64_t best = UINT64_MAX;
+	struct shm *s = fresh();
+	struct buf b;
+
+	for (unsigned i = 0; i < SHM_SLOTS_MAX; i++) {
+		shm_attach(s, i, SHM_WORKER);
+		metric_http(1, 200, 1, 1, 1);
+		metric_dsl(STR("one"), 0, 1, "A", 1, 1);
+	}
+	buf_init(&b, 0);
+	for (unsigned i = 0; i < 20; i++) {
+		uint64_t t0 = clock_mono_ns(), t;
+
+		buf_reset(&b);
+		metric_read(&totals, NELEM(routes));
+		stats_prom_print(&b, &totals, routes, NELEM(routes));
+		t = clock_mono_ns() - t0;
+		if (t < best)
+			best = t;
+	}
+	cr_log_info("%llu us", (unsigned long long)(best / 1000));
+	cr_expect_lt(best, 20000000);
+	buf_fini(&b);
+}
