@@ -87,6 +87,20 @@ subtest 'TERM twice' => sub {
 	ok(gone(@pids), 'no process is left');
 };
 
+subtest 'the logger dies while the rest leaves' => sub {
+	my $d = Gamed::Daemon->start(pg => $pg);
+	my ($logger) = $d->pids('logger');
+
+	# still stopped when its turn comes, then killed
+	$d->kill(STOP => $logger);
+	$d->kill('TERM');
+	ok(eventually(sub { !$d->pids('worker') }), 'the workers have left');
+	$d->kill(KILL => $logger);
+	is($d->await_exit, 0, 'exit 0');
+	like($d->log, qr/logger (?:left|died) \S+ pid=$logger signal=KILL.*logger left \S+ pid=\d+ exit=0/s,
+		'another one empties the sockets first');
+};
+
 subtest 'QUIT' => sub {
 	my $d = Gamed::Daemon->start(pg => $pg);
 	my @pids = $d->pids;

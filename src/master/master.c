@@ -163,14 +163,24 @@ static void begin_drain(uint64_t now)
 	enter_phase(PH_DRAIN, now);
 }
 
-static void begin_flush(uint64_t now)
+/* With the workers' ends closed, EOF tells the logger to leave.  One that has
+ * just died comes back for it: what it had not read is in the sockets. */
+static void flush_logger(uint64_t now)
 {
-	/* with the workers' ends closed, EOF tells the logger to leave */
-	spawn_close_trace_tx(&self.env);
+	enum child_state state = child_state_of(SLOT_LOGGER);
+
+	if (state == CHILD_FREE || state == CHILD_WAITING)
+		child_start(SHM_LOGGER, SLOT_LOGGER, 1, self.conf, now);
 	child_stop(SLOT_LOGGER, 0,
 		(uint64_t)self.conf->logger_flush_timeout_s * 1000 +
 			2 * EXTRA_MS,
 		now);
+}
+
+static void begin_flush(uint64_t now)
+{
+	spawn_close_trace_tx(&self.env);
+	flush_logger(now);
 	enter_phase(PH_FLUSH, now);
 }
 
@@ -286,12 +296,7 @@ static void on_death(const struct child_death *d, uint64_t now)
 
 	if (self.phase == PH_FLUSH && d->role == SHM_LOGGER && d->status != 0 &&
 		self.flush_retries++ < FLUSH_RETRIES) {
-		/* what it had not read is still in the sockets */
-		child_start(SHM_LOGGER, SLOT_LOGGER, 1, self.conf, now);
-		child_stop(SLOT_LOGGER, 0,
-			(uint64_t)self.conf->logger_flush_timeout_s * 1000 +
-				2 * EXTRA_MS,
-			now);
+		flush_logger(now);
 		return;
 	}
 	if (!hopeless || !d->wanted || is_leaving())
@@ -515,6 +520,11 @@ static void start(uint64_t now)
 		GAMED_VERSION, (int)getpid(), self.conf->workers,
 		self.conf->http_address, self.conf->http_port,
 		self.listen.api_passed ? " socket=systemd" : "");
+	if (self.conf->metrics_enabled &&
+		strncmp(self.conf->metrics_address, "127.", 4) != 0 &&
+		strcmp(self.conf->metrics_address, "::1") != 0)
+		log_warnx("metrics are served beyond this machine address=%s",
+			self.conf->metrics_address);
 	self.generation = self.generation_last = 1;
 	metric_set(M_GENERATION, 1);
 	metric_set(M_RELOAD_OK, 1);
