@@ -23,6 +23,8 @@ static const struct command {
 	{"apikey", ctl_apikey, "create, list and revoke API keys"},
 	{"dsl", ctl_dsl, "check or run programs given as JSON lines"},
 	{"migrate", ctl_migrate, "bring the database to this release's schema"},
+	{"status", ctl_status,
+		"show processes, rates and queues of the server"},
 	{"trace", ctl_trace, "show a kept run node by node"},
 	{"verify-points", ctl_verify_points,
 		"check wallets, ledger and aggregates against the awards"},

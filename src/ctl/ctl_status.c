@@ -1,0 +1,190 @@
+/*
+ * ctl_status.c - `gamectl status`: processes, rates and queues of the running
+ * server, from its admin socket.  Works without HTTP and without Postgres.
+ */
+#include "ctl/ctl.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "ctl/ctl_admin.h"
+#include "json/json_in.h"
+
+#define USAGE      "status [--json]"
+#define NO_ANSWER  "the server's answer cannot be understood"
+#define SPAN_MAX   32
+#define AMOUNT_MAX 32
+
+/* Members that are absent are 0 or "". */
+static int64_t num(const struct jv *v, const char *key)
+{
+	const struct jv *m = jv_member(v, key);
+
+	return m && m->type == JV_INT ? m->u.i : 0;
+}
+
+static double real(const struct jv *v, const char *key)
+{
+	const struct jv *m = jv_member(v, key);
+
+	return m && m->type == JV_FLOAT ? m->u.d : (double)num(v, key);
+}
+
+static struct str text(const struct jv *v, const char *key)
+{
+	const struct jv *m = jv_member(v, key);
+
+	return m && m->type == JV_STR ? m->u.s : STR("");
+}
+
+static bool is_true(const struct jv *v, const char *key)
+{
+	const struct jv *m = jv_member(v, key);
+
+	return m && m->type == JV_BOOL && m->u.b;
+}
+
+static const char *span(int64_t s, char out[SPAN_MAX])
+{
+	if (s < 60)
+		snprintf(out, SPAN_MAX, "%" PRId64 "s", s);
+	else if (s < 3600)
+		snprintf(out, SPAN_MAX, "%" PRId64 "m%02" PRId64 "s", s / 60,
+			s % 60);
+	else if (s < 86400)
+		snprintf(out, SPAN_MAX, "%" PRId64 "h%02" PRId64 "m", s / 3600,
+			s / 60 % 60);
+	else
+		snprintf(out, SPAN_MAX, "%" PRId64 "d%02" PRId64 "h", s / 86400,
+			s / 3600 % 24);
+	return out;
+}
+
+static void print_server(const struct jv *v)
+{
+	char up[SPAN_MAX];
+
+	printf("gamed %.*s, up %s, generation %" PRId64 ", workers %" PRId64
+	       ", database %s%s\n\n",
+		STR_ARG(text(v, "version")), span(num(v, "uptime_s"), up),
+		num(v, "generation"), num(v, "workers"),
+		is_true(v, "database") ? "connected" : "not connected",
+		is_true(v, "config_in_force")
+			? ""
+			: ", the last reload was refused");
+	printf("%-8s %4s %8s %4s %8s %8s %9s %5s %6s %6s\n", "role", "slot",
+		"pid", "gen", "uptime", "beat", "memory", "fds", "conns",
+		"starts");
+}
+
+static void print_process(const struct jv *v)
+{
+	char up[SPAN_MAX], gen[16] = "-", beat[AMOUNT_MAX], memory[AMOUNT_MAX];
+
+	if (num(v, "generation") > 0)
+		snprintf(gen, sizeof(gen), "%" PRId64, num(v, "generation"));
+	snprintf(beat, sizeof(beat), "%" PRId64 "ms",
+		num(v, "heartbeat_age_ms"));
+	snprintf(memory, sizeof(memory), "%.1fM",
+		(double)num(v, "resident_bytes") / 1048576);
+	printf("%-8.*s %4" PRId64 " %8" PRId64 " %4s %8s %8s %9s %5" PRId64
+	       " %6" PRId64 " %6" PRId64 "\n",
+		STR_ARG(text(v, "role")), num(v, "slot"), num(v, "pid"), gen,
+		span(num(v, "uptime_s"), up), beat, memory, num(v, "fds"),
+		num(v, "connections"), num(v, "starts"));
+}
+
+static void print_rates(const struct jv *v)
+{
+	printf("\nrequests %.1f/s, awards %.1f/s over the last %.0f s; "
+	       "%" PRId64 " requests and %" PRId64 " awards since the start\n",
+		real(v, "requests_per_s"), real(v, "awards_per_s"),
+		real(v, "window_s"), num(v, "requests"), num(v, "awards"));
+}
+
+static void print_queues(const struct jv *v)
+{
+	printf("requests in hand %" PRId64 ", database jobs waiting %" PRId64
+	       ", in flight %" PRId64 ", connections idle %" PRId64
+	       ", busy %" PRId64 ", down %" PRId64 "\n",
+		num(v, "requests_in_hand"), num(v, "db_queued"),
+		num(v, "db_in_flight"), num(v, "db_idle"), num(v, "db_busy"),
+		num(v, "db_down"));
+	printf("\n%-10s %12s %12s %12s %12s\n", "evidence", "produced",
+		"stored", "queued", "dropped");
+}
+
+static void print_evidence(const struct jv *v)
+{
+	printf("%-10.*s %12" PRId64 " %12" PRId64 " %12" PRId64 " %12" PRId64
+	       "\n",
+		STR_ARG(text(v, "class")), num(v, "produced"), num(v, "stored"),
+		num(v, "queued"), num(v, "dropped"));
+}
+
+/* Kinds that this release does not know are left out. */
+static void print_line(const struct jv *v)
+{
+	static const struct {
+		const char *kind;
+		void (*print)(const struct jv *v);
+	} kinds[] = {
+		{"server", print_server},
+		{"process", print_process},
+		{"rates", print_rates},
+		{"queues", print_queues},
+		{"evidence", print_evidence},
+	};
+
+	for (size_t i = 0; i < NELEM(kinds); i++)
+		if (str_is(text(v, "kind"), kinds[i].kind))
+			kinds[i].print(v);
+}
+
+static int print_all(struct str lines, struct err *err_r)
+{
+	struct json_err json_err;
+	struct arena a;
+	int rc = 0;
+
+	arena_init(&a, 0);
+	while (lines.len > 0 && rc == 0) {
+		const char *end = memchr(lines.p, '\n', lines.len);
+		struct jv v;
+
+		if (end == NULL)
+			break;
+		if (json_parse(&a,
+			    (struct str){lines.p, (size_t)(end - lines.p)},
+			    &json_limits_default, &v, &json_err) < 0)
+			rc = err_set(err_r, ERR_INVALID, "%s: %s", NO_ANSWER,
+				json_err.text);
+		else
+			print_line(&v);
+		lines.len -= (size_t)(end + 1 - lines.p);
+		lines.p = end + 1;
+		arena_reset(&a);
+	}
+	arena_fini(&a);
+	return rc;
+}
+
+int ctl_status(int argc, char **argv, const struct conf *conf)
+{
+	struct err err;
+	struct buf out;
+	int rc;
+
+	(void)argv;
+	if (argc != 1)
+		return ctl_usage(USAGE);
+	buf_init(&out, 0);
+	rc = ctl_admin_ask(conf, "status", &out, &err);
+	if (rc == 0 && ctl_json())
+		fwrite(out.p, 1, out.len, stdout);
+	else if (rc == 0)
+		rc = print_all(buf_str(&out), &err);
+	buf_fini(&out);
+	return rc < 0 ? ctl_fail(&err) : 0;
+}
