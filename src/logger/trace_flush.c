@@ -32,6 +32,13 @@ struct range {
 	bool staged;     /* an earlier try may have stored them */
 };
 
+/* A batch and the COPY text of rows of it. */
+struct load {
+	struct ev_batch batch;
+	struct buf lines;
+	unsigned lines_rows; /* rows in lines */
+};
+
 struct trace_flush {
 	struct trace_flush_conf conf;
 	struct copy_conn *conn;
@@ -39,11 +46,13 @@ struct trace_flush {
 	enum state state;
 	bool hurry;
 	uint32_t backoff_ms;
-	struct ev_batch batch;
-	struct range ranges[RANGES_MAX]; /* last one first */
+	struct load loads[2];
+	struct load *now;  /* being written */
+	struct load *next; /* made ready meanwhile; empty when batch.n is 0 */
+	struct range ranges[RANGES_MAX]; /* of `now`, last one first */
 	unsigned ranges_cnt;
+	bool is_built;        /* the lines of the range on top are made */
 	struct trace_row row; /* scratch */
-	struct buf lines;     /* COPY text on the wire */
 };
 
 static struct range *top(struct trace_flush *f)
@@ -109,34 +118,33 @@ out:
 /* ---- one range ---------------------------------------------------------- */
 
 /* The COPY text of a range; rows that cannot be read leave here. */
-static unsigned build_lines(struct trace_flush *f, const struct range *r)
+static void build_lines(
+	struct trace_flush *f, struct load *l, unsigned lo, unsigned hi)
 {
-	unsigned n = 0;
-
-	buf_reset(&f->lines);
-	for (unsigned i = r->lo; i < r->hi; i++) {
-		struct ev_item **it = &f->batch.items[i];
+	buf_reset(&l->lines);
+	l->lines_rows = 0;
+	for (unsigned i = lo; i < hi; i++) {
+		struct ev_item **it = &l->batch.items[i];
 
 		if (*it == NULL)
 			continue;
 		if (trace_row_read(&f->row, (*it)->type,
 			    (struct str){(*it)->body, (*it)->len},
 			    (*it)->without_caller) < 0 ||
-			f->row.table != f->batch.table) {
+			f->row.table != l->batch.table) {
 			ev_item_dropped(f->conf.queue, it, EV_DROP_BAD_RECORD);
 			continue;
 		}
-		trace_row_copy(&f->row, &f->lines);
-		n++;
+		trace_row_copy(&f->row, &l->lines);
+		l->lines_rows++;
 	}
-	return n;
 }
 
 static void range_stored(struct trace_flush *f)
 {
 	for (unsigned i = top(f)->lo; i < top(f)->hi; i++)
-		if (f->batch.items[i] != NULL)
-			ev_item_stored(f->conf.queue, &f->batch.items[i]);
+		if (f->now->batch.items[i] != NULL)
+			ev_item_stored(f->conf.queue, &f->now->batch.items[i]);
 	f->ranges_cnt--;
 	f->backoff_ms = BACKOFF_MIN_MS;
 }
@@ -146,7 +154,7 @@ static void range_refused(struct trace_flush *f, const struct copy_reply *why)
 {
 	struct range r = *top(f);
 	unsigned mid = r.lo + (r.hi - r.lo) / 2;
-	struct ev_item **it = &f->batch.items[r.lo];
+	struct ev_item **it = &f->now->batch.items[r.lo];
 
 	if (r.hi - r.lo > 1) {
 		*top(f) = (struct range){mid, r.hi, r.staged};
@@ -182,27 +190,48 @@ static uint64_t patience(const struct trace_flush *f)
 	return f->conf.batch_ms - age;
 }
 
+static void take_batch(struct trace_flush *f, struct load *l)
+{
+	ev_batch_take(
+		&l->batch, f->conf.queue, f->conf.batch_rows, BATCH_BYTES);
+	build_lines(f, l, 0, l->batch.n);
+}
+
+/* While a batch is on the wire the processor is free to make the next. */
+static void prepare_next(struct trace_flush *f)
+{
+	if (f->next->batch.n == 0 && f->conf.queue->waiting > 0 &&
+		patience(f) == 0)
+		take_batch(f, f->next);
+}
+
 /* A range to send stands on top; false when there is nothing to do now. */
 static bool next_range(struct trace_flush *f)
 {
+	struct load *done = f->now;
 	uint64_t wait_ms;
 
 	if (f->ranges_cnt > 0)
 		return true;
-	if (f->conf.queue->waiting == 0) {
-		f->conf.on_idle(f->conf.arg);
-		return false;
+	done->batch.n = 0;
+	if (f->next->batch.n == 0) {
+		if (f->conf.queue->waiting == 0) {
+			f->conf.on_idle(f->conf.arg);
+			return false;
+		}
+		wait_ms = patience(f);
+		if (wait_ms > 0) {
+			if (!event_pending(f->ev_timer, EV_TIMEOUT, NULL))
+				set_timer(f, wait_ms);
+			return false;
+		}
+		take_batch(f, f->next);
 	}
-	wait_ms = patience(f);
-	if (wait_ms > 0) {
-		if (!event_pending(f->ev_timer, EV_TIMEOUT, NULL))
-			set_timer(f, wait_ms);
-		return false;
-	}
-	ev_batch_take(
-		&f->batch, f->conf.queue, f->conf.batch_rows, BATCH_BYTES);
-	f->ranges[0] = (struct range){0, f->batch.n, false};
+	f->now = f->next;
+	f->next = done;
+	f->ranges[0] = (struct range){0, f->now->batch.n, false};
 	f->ranges_cnt = 1;
+	f->is_built = true;
 	return true;
 }
 
@@ -212,19 +241,26 @@ void trace_flush_kick(struct trace_flush *f)
 
 	while (f->state == FL_WAITING && copy_conn_is_ready(f->conn) &&
 		next_range(f)) {
-		if (build_lines(f, top(f)) == 0) {
+		struct load *l = f->now;
+
+		if (!f->is_built)
+			build_lines(f, l, top(f)->lo, top(f)->hi);
+		f->is_built = false;
+		if (l->lines_rows == 0) {
 			f->ranges_cnt--;
 			continue;
 		}
 		job = (struct copy_job){
-			.table = trace_table_name(f->batch.table),
-			.columns = trace_table_columns(f->batch.table),
-			.lines = buf_str(&f->lines),
+			.table = trace_table_name(l->batch.table),
+			.columns = trace_table_columns(l->batch.table),
+			.lines = buf_str(&l->lines),
 			.staged = top(f)->staged,
 		};
 		f->state = FL_SENDING;
 		copy_conn_send(f->conn, &job);
 	}
+	if (f->state == FL_SENDING)
+		prepare_next(f);
 }
 
 static void on_done(void *arg, const struct copy_reply *reply)
@@ -294,7 +330,10 @@ struct trace_flush *trace_flush_new(
 	f->conf = *conf;
 	f->backoff_ms = BACKOFF_MIN_MS;
 	trace_row_init(&f->row);
-	buf_init(&f->lines, 0);
+	f->now = &f->loads[0];
+	f->next = &f->loads[1];
+	for (size_t i = 0; i < NELEM(f->loads); i++)
+		buf_init(&f->loads[i].lines, 0);
 	f->ev_timer = evtimer_new(base, on_timer, f);
 	if (f->ev_timer == NULL)
 		fatal("cannot make the timer of the logger");
@@ -310,20 +349,25 @@ void trace_flush_hurry(struct trace_flush *f)
 
 bool trace_flush_is_idle(const struct trace_flush *f)
 {
-	return f->ranges_cnt == 0 && f->conf.queue->waiting == 0;
+	return f->conf.queue->rows == 0;
 }
 
 uint64_t trace_flush_drop_all(struct trace_flush *f, enum evidence_reason why)
 {
 	uint64_t n = ev_queue_drop_all(f->conf.queue, why);
 
-	for (; f->ranges_cnt > 0; f->ranges_cnt--)
-		for (unsigned i = top(f)->lo; i < top(f)->hi; i++)
-			if (f->batch.items[i] != NULL) {
+	for (size_t k = 0; k < NELEM(f->loads); k++) {
+		struct ev_batch *b = &f->loads[k].batch;
+
+		for (unsigned i = 0; i < b->n; i++)
+			if (b->items[i] != NULL) {
 				ev_item_dropped(
-					f->conf.queue, &f->batch.items[i], why);
+					f->conf.queue, &b->items[i], why);
 				n++;
 			}
+		b->n = 0;
+	}
+	f->ranges_cnt = 0;
 	return n;
 }
 
@@ -337,7 +381,9 @@ void trace_flush_free(struct trace_flush **fp)
 	copy_conn_free(&f->conn);
 	event_free(f->ev_timer);
 	trace_row_fini(&f->row);
-	buf_fini(&f->lines);
-	free(f->batch.items);
+	for (size_t i = 0; i < NELEM(f->loads); i++) {
+		buf_fini(&f->loads[i].lines);
+		free(f->loads[i].batch.items);
+	}
 	free(f);
 }

@@ -435,24 +435,36 @@ int trace_row_read(struct trace_row *r, enum evidence_type type,
 	return 0;
 }
 
-/* Escapes for COPY's text format. */
+/* What stands behind the backslash in COPY's text format; 0: no escape. */
+static char copy_escape(char c)
+{
+	switch (c) {
+	case '\n':
+		return 'n';
+	case '\r':
+		return 'r';
+	case '\t':
+		return 't';
+	case '\\':
+		return '\\';
+	default:
+		return 0;
+	}
+}
+
 static void add_copy_text(struct buf *b, struct str s)
 {
-	for (size_t i = 0, from = 0; i <= s.len; i++) {
-		char c = i < s.len ? s.p[i] : '\\';
+	char *to = buf_reserve(b, 2 * s.len);
+	size_t n = 0;
 
-		if (c != '\\' && c != '\n' && c != '\r' && c != '\t')
-			continue;
-		buf_add(b, s.p + from, i - from);
-		from = i + 1;
-		if (i == s.len)
-			break;
-		buf_add_char(b, '\\');
-		buf_add_char(b, c == '\n'   ? 'n'
-				: c == '\r' ? 'r'
-				: c == '\t' ? 't'
-					    : '\\');
+	for (size_t i = 0; i < s.len; i++) {
+		char e = copy_escape(s.p[i]);
+
+		if (e != 0)
+			to[n++] = '\\';
+		to[n++] = e != 0 ? e : s.p[i];
 	}
+	b->len += n;
 }
 
 void trace_row_copy(const struct trace_row *r, struct buf *out)
