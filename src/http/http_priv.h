@@ -23,6 +23,7 @@ struct http_conn {
 	struct evhttp_connection *ev; /* NULL until adopted */
 	int fd;                       /* its place in by_fd */
 	struct http_req *req;         /* in hand, NULL when idle */
+	uint64_t idle_since_ms;       /* monotonic; accept or last reply */
 	TAILQ_ENTRY(http_conn) entry;
 };
 

@@ -23,6 +23,7 @@
 #include "http/http_priv.h"
 #include "http/http_reply.h"
 
+#define DRAIN_GRACE_MS    500         /* idle for less: may still ask */
 #define SPARE_MAX         256         /* idle http_req structs kept */
 #define TICK_MS           100         /* resolution of handler deadlines */
 #define BALANCE_MS        5           /* pause of a worker with its share */
@@ -114,13 +115,18 @@ static void on_conn_gone(struct evhttp_connection *ev, void *arg)
 		event_active(s->tick_ev, EV_TIMEOUT, 0);
 }
 
-/* A connection that waits for its next request may be closed at any time;
+/*
+ * A connection that waits for its next request may be closed at any time;
  * evhttp frees its side when it sees the end (H2).  One that has sent bytes
- * is answered first. */
+ * is answered first, and one that was in use a moment ago may be about to: its
+ * next answer says that the connection closes, and no request is lost.
+ */
 static void close_if_idle(struct http_conn *c)
 {
 	int unread = 0;
 
+	if (clock_mono_ms() - c->idle_since_ms < DRAIN_GRACE_MS)
+		return;
 	if (c->req != NULL ||
 		evbuffer_get_length(bufferevent_get_output(c->bev)) > 0 ||
 		evbuffer_get_length(bufferevent_get_input(c->bev)) > 0)
@@ -162,10 +168,9 @@ static void on_adopt(evutil_socket_t fd, short what, void *arg)
 		bufferevent_getcb(c->bev, NULL, NULL, NULL, &evcon);
 		c->ev = evcon;
 		c->fd = bufferevent_getfd(c->bev);
+		c->idle_since_ms = clock_mono_ms();
 		remember(s, c);
 		evhttp_connection_set_closecb(c->ev, on_conn_gone, c);
-		if (s->draining)
-			close_if_idle(c);
 	}
 }
 
@@ -256,8 +261,10 @@ static void send_reply(struct http_req *r, int status)
 			headers, "X-Correlation-ID", r->correlation_id);
 	if (s->draining)
 		evhttp_add_header(headers, "Connection", "close");
-	if (r->conn != NULL)
+	if (r->conn != NULL) {
 		r->conn->req = NULL;
+		r->conn->idle_since_ms = clock_mono_ms();
+	}
 	r->conn = NULL;
 	r->ev = NULL;
 	r->body = (struct str){NULL, 0};
@@ -426,11 +433,16 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 {
 	struct http_server *s = arg;
 	void (*done)(void *) = s->on_drained;
+	struct http_conn *c;
 
 	(void)fd;
 	(void)what;
 	expire_requests(s);
-	if (!s->draining || s->conns_cnt > 0 || done == NULL)
+	if (!s->draining || done == NULL)
+		return;
+	TAILQ_FOREACH (c, &s->conns, entry)
+		close_if_idle(c);
+	if (s->conns_cnt > 0)
 		return;
 	s->on_drained = NULL;
 	done(s->drained_arg);
@@ -507,13 +519,9 @@ void http_server_stop_accepting(struct http_server *s)
 void http_server_drain(
 	struct http_server *s, void (*on_drained)(void *arg), void *arg)
 {
-	struct http_conn *c;
-
 	http_server_stop_accepting(s);
 	s->on_drained = on_drained;
 	s->drained_arg = arg;
-	TAILQ_FOREACH (c, &s->conns, entry)
-		close_if_idle(c);
 	event_active(s->tick_ev, EV_TIMEOUT, 0);
 }
 
