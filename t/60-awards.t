@@ -464,6 +464,17 @@ subtest 'workers killed under load' => sub {
 		'both workers are there again');
 };
 
+subtest 'reloads under load' => sub {
+	my @lines = until_acknowledged('reload', 3, sub {
+		for (1 .. 2) {
+			sleep 0.5; # load between the reloads
+			$d->reload;
+		}
+	});
+	is(scalar(grep { !/ 1$/ } @lines), 0, 'no award had to be sent twice');
+	check_acknowledged('reload', @lines);
+};
+
 subtest 'Postgres killed and started under load' => sub {
 	my ($during, $live);
 	my @lines = until_acknowledged('outage', 5, sub {
@@ -483,5 +494,15 @@ subtest 'Postgres killed and started under load' => sub {
 	check_acknowledged('outage', @lines);
 };
 
-$d->stop;
+subtest 'the server drains under load, its successor goes on' => sub {
+	my $next;
+	my @lines = until_acknowledged('drain', 4, sub {
+		sleep 1; # load before the end
+		is($d->stop, 0, 'status 0');
+		$next = Gamed::Daemon->start(from => $d);
+	});
+	check_acknowledged('drain', @lines);
+	is($next->stop, 0, 'and its successor');
+};
+
 done_testing;

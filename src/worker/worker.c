@@ -11,6 +11,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <event2/event.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -35,9 +36,10 @@
 enum {
 	ORPHAN_DRAIN_MS = 1500, /* when the master is gone */
 	FLUSH_MS = 1000,        /* for the last evidence */
-	STEP_BACK_MS = 50,      /* longest pause in accepting */
-	STEP_BACK_SLACK = 4,    /* connections above one's share */
-	BEAT_STALE_MS = 3000,   /* a worker that does not count */
+	FLUSH_POLL_MS = 10,
+	STEP_BACK_MS = 50,    /* longest pause in accepting */
+	STEP_BACK_SLACK = 4,  /* connections above one's share */
+	BEAT_STALE_MS = 3000, /* a worker that does not count */
 	TRACE_RING_BYTES = 8 << 20,
 	RUN_ARENA_BYTES = 1 << 20
 };
@@ -60,9 +62,11 @@ static NORETURN void leave(int status)
 	/* the loop is not needed any more: push what it would have sent */
 	while (trace_send_pending(app->trace) > 0 &&
 		clock_mono_ms() < until_ms) {
+		struct pollfd logger = {self.in->trace_fd, POLLOUT, 0};
+
 		trace_send_flush(app->trace);
 		if (trace_send_pending(app->trace) > 0)
-			usleep(1000);
+			(void)poll(&logger, 1, FLUSH_POLL_MS);
 	}
 	if (trace_send_pending(app->trace) > 0)
 		log_warnx("evidence rows lost at exit rows=%llu",
@@ -90,9 +94,23 @@ static void deadline_on_timer(evutil_socket_t fd, short what, void *arg)
 	event_base_loopbreak(self.app.base);
 }
 
+/*
+ * Others hold the socket too: should it be closed before the loop has told
+ * the kernel that we do not wait for it any more, it would wake us for ever.
+ * By the time a timer runs that has been done.
+ */
+static void close_listener(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	(void)arg;
+	close(self.in->listen_fd);
+}
+
 /* A later, shorter deadline replaces an earlier one. */
 static void drain(uint64_t deadline_ms, const char *why)
 {
+	static const struct timeval no_wait = {0, 0};
 	struct timeval tv = {(time_t)(deadline_ms / 1000),
 		(suseconds_t)(deadline_ms % 1000) * 1000};
 
@@ -103,6 +121,8 @@ static void drain(uint64_t deadline_ms, const char *why)
 	log_info("worker drains: %s in_hand=%u", why,
 		http_server_in_hand(self.app.server));
 	http_server_drain(self.app.server, drained, NULL);
+	event_base_once(
+		self.app.base, -1, EV_TIMEOUT, close_listener, NULL, &no_wait);
 }
 
 static void term_on_signal(evutil_socket_t fd, short what, void *arg)
