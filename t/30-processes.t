@@ -131,11 +131,11 @@ subtest 'each role is killed' => sub {
 	}
 	served($d, 'it serves again');
 	my $m = $d->metrics;
-	is($m->{'gamed_child_deaths_total{role="worker",cause="signal"}'}, 3,
+	is($m->{'gamed_child_restarts_total{reason="signal",role="worker"}'}, 3,
 		'deaths of workers are counted');
-	is($m->{'gamed_child_deaths_total{role="logger",cause="signal"}'}, 2,
+	is($m->{'gamed_child_restarts_total{reason="signal",role="logger"}'}, 2,
 		'deaths of the logger are counted');
-	is($m->{'gamed_child_deaths_total{role="stats",cause="signal"}'}, 2,
+	is($m->{'gamed_child_restarts_total{reason="signal",role="stats"}'}, 2,
 		'deaths of stats are counted');
 };
 
@@ -199,7 +199,7 @@ subtest 'S4: stopped processes are replaced' => sub {
 		replaced($d, $role, 'signal=KILL stuck=yes', @old);
 	}
 	served($d, 'it serves');
-	is($d->metrics->{'gamed_child_deaths_total{role="worker",cause="stuck"}'}, 1,
+	is($d->metrics->{'gamed_child_restarts_total{reason="stuck",role="worker"}'}, 1,
 		'the cause is counted');
 };
 
