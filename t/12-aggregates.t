@@ -125,8 +125,14 @@ for my $round (1 .. 25) {
 	last;
 }
 is($bad, '', 'after 200 random writes the aggregates equal a count');
-cmp_ok($pg->psql('SELECT count(DISTINCT shard) FROM gamed.agg_task'), '>', 1,
-	'and are spread over shards');
+
+for my $shard (3, 5) {
+	$pg->psql("SET gamed.shard = $shard; INSERT INTO userpoints (id, "
+		. 'created_at, "userId", "taskId") VALUES (gen_random_uuid(), '
+		. 'now(), ' . user(1) . ', ' . task(1) . ')');
+}
+is($pg->psql('SELECT count(*) FROM gamed.agg_task WHERE shard IN (3, 5) '
+	. 'AND task_id = ' . task(1)), 2, 'and are spread over shards');
 
 # ---- writers beside deletes ------------------------------------------------
 

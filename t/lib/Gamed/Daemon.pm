@@ -31,6 +31,7 @@ use Test::More ();
 use Time::HiRes qw(time sleep);
 
 our $BUILD = $ENV{GAMED_BUILDDIR} || 'build';
+$ENV{GAMED_SQLDIR} //= __FILE__ =~ s{t/lib/Gamed/Daemon\.pm$}{sql}r;
 our $TIMEOUT = $ENV{GAMED_TEST_TIMEOUT} || 30;
 
 my %live; # guards whose server may still run
