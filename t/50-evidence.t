@@ -92,8 +92,10 @@ sub award {
 
 	for my $n (@n) {
 		my $r = $c->post("/api/v1/games/$game/tasks/$task/points",
-			{ externalUserId => 'u' . $n % 7, data => { n => $n } });
-		$seen{ $r->{status} }++;
+			{ externalUserId => 'user_' . $n % 7, data => { n => $n } });
+		diag "n=$n: $r->{status} $r->{body}"
+			unless $seen{ $r->{status} }++
+			|| $r->{status} =~ /^(200|400|422|503)$/;
 	}
 	return \%seen;
 }
@@ -160,9 +162,13 @@ subtest 'gamectl shows a kept run' => sub {
 	my ($rc, $out, $err) = $d->gamectl('trace', '--last', '--failed');
 
 	is($rc, 0, 'exit status') or diag $err;
+	like($out, qr/status ok .* kept because refused/, 'the newest failure');
+	my $id = $pg->psql(q{SELECT id FROM strategyexecutionlog
+		WHERE status = 'error' LIMIT 1});
+	($rc, $out, $err) = $d->gamectl('trace', $id);
 	like($out, qr/^run [0-9a-f-]{36} strategy share v1 status error DSL_ARITH_DIV_BY_ZERO/m,
 		'the head');
-	like($out, qr/^  rule share\n    when compare >= = true/m, 'the rule');
+	like($out, qr/^  rule share = true  match\n    when compare >= = true/m, 'the rule');
 	like($out, qr/arith \/ = .*failed$/m, 'the node that failed');
 };
 
