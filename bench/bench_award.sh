@@ -138,6 +138,11 @@ port_ceiling=$(free_port)
 bench_award_ceiling "$port_ceiling" "$workers" \
 	"host=$dir/pg user=game dbname=game" "$task" "$prefix" &
 pids+=($!)
+for ((i = 0; ; i++)); do
+	(exec 3<>"/dev/tcp/127.0.0.1/$port_ceiling") 2>/dev/null && break
+	[ "$i" -lt 200 ] || die 'the ceiling did not become ready'
+	sleep 0.05
+done
 
 export AWARD_PATH=/api/v1/games/$game/tasks/bench-task/points
 export AWARD_KEY=$key AWARD_USERS=$users

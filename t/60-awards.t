@@ -398,10 +398,33 @@ SQL
 	my %n;
 
 	$n{$_}++ for @lines;
+	cmp_ok($d->metrics->{gamed_award_batch_splits_total}, '>', 0,
+		'batches were split');
 	is_deeply(\%n, { 'good 200' => 280, 'bad 404' => 40 },
 		'good ones are stored, bad ones answered with 404');
 	is(one(q(select count(*) from userpoints p join users u on u.id = p."userId"
 		where u."externalUserId" like 'neighbour-%')), 280, 'all rows');
+};
+
+subtest 'another strategy counts from its assignment on' => sub {
+	my $id = add_task('t-moved', $strategy{streak});
+	my @clients = map { Gamed::Client->new(port => $d->port, key => $key) }
+		1 .. 8;
+	my $cases = sub {
+		my %seen;
+		for my $c (@clients) {
+			my $r = $c->post(path_of('t-moved'),
+				{ externalUserId => 'mover' });
+			$seen{ $r->{json}{caseName} // $r->{body} } = 1;
+		}
+		return join ' ', sort keys %seen;
+	};
+
+	is($cases->(), 'Plain', 'the first strategy, in every worker');
+	my $r = $client->patch("/api/v1/games/$game/tasks/$id",
+		{ strategyId => 'constantEffortStrategy' });
+	is($r->{status}, 200, 'assigned') or diag $r->{body};
+	is($cases->(), 'ConstantEffortReward', 'the second one at once');
 };
 
 # ---- faults -----------------------------------------------------------------------
