@@ -4,7 +4,6 @@
 #include <stdio.h>
 
 #include "base/log.h"
-#include "conf/conf.h"
 #include "http/http_reply.h"
 
 #define NODE_ID_HEADER_MAX 256
@@ -205,13 +204,4 @@ void api_show_time(struct json_out *o, int64_t us, enum clock_form form)
 		json_out_null(o);
 	else
 		json_out_time(o, us, form);
-}
-
-void api_dsl_limits(const struct conf *conf, struct dsl_limits *lim_r)
-{
-	*lim_r = dsl_limits_default;
-	lim_r->max_nodes = (int)conf->dsl_max_nodes;
-	lim_r->max_depth = (int)conf->dsl_max_depth;
-	lim_r->timeout_ms = (int)conf->dsl_timeout_ms;
-	lim_r->max_string_bytes = (size_t)conf->dsl_max_string_bytes;
 }

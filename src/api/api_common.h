@@ -11,8 +11,6 @@
 #include "json/json_out.h"
 #include "svc/svc_catalog.h"
 
-struct conf;
-
 /* Cleared memory of the request's arena; never NULL. */
 void *api_alloc(struct http_req *req, size_t size);
 /* Copy that outlives a result row; p NULL stays NULL. */
@@ -42,7 +40,5 @@ void api_show_page(
 	struct json_out *o, const struct store_page *page, int64_t total);
 /* null for 0 */
 void api_show_time(struct json_out *o, int64_t us, enum clock_form form);
-
-void api_dsl_limits(const struct conf *conf, struct dsl_limits *lim_r);
 
 #endif

@@ -7,13 +7,13 @@
 #include "api/api_common.h"
 #include "api/api_show.h"
 #include "api/api_valid.h"
-#include "conf/conf.h"
 #include "dsl/dsl_run.h"
 #include "engine/engine.h"
 #include "http/http_reply.h"
 #include "http/http_req.h"
 #include "shm/shm.h"
 #include "store/store_authoring.h"
+#include "svc/svc_cache.h"
 
 struct strategy_call {
 	struct http_req *req;
@@ -109,12 +109,11 @@ static bool parent_is_legal(struct strategy_call *c)
 static bool program_is_valid(struct strategy_call *c, const struct jv *ast)
 {
 	struct arena *a = &c->req->arena;
-	struct dsl_limits lim;
+	struct dsl_limits lim = svc_dsl_limits(c->app->conf);
 	struct dsl_error err;
 	struct jv norm;
 	struct buf text;
 
-	api_dsl_limits(c->app->conf, &lim);
 	if (dsl_check(a, ast, &lim, &norm, &err) < 0) {
 		api_reply_dsl_error(c->req, 400, &err, false);
 		return false;

@@ -24,9 +24,11 @@
 enum {
 	TARGETS_MAX = 8192,
 	STRATEGIES_MAX = 256,
-	AGE_MAX_MS = 5000,   /* not served any more */
-	AGE_SOFT_MS = 3000,  /* served, and loaded again meanwhile */
-	TASK_BYTES_MAX = 255 /* of an external id, checked before */
+	AGE_MAX_MS = 5000,         /* not served any more */
+	AGE_SOFT_MS = 3000,        /* served, and loaded again meanwhile */
+	STORED_NODES_MAX = 100000, /* the most that dsl.max_nodes can be */
+	STORED_DEPTH_MAX = 256,    /* the same of dsl.max_depth */
+	TASK_BYTES_MAX = 255       /* of an external id, checked before */
 };
 
 struct svc_cache {
@@ -310,6 +312,10 @@ static void strategy_compile(
 	struct dsl_limits lim = svc_dsl_limits(conf);
 	struct json_err jerr;
 	struct jv ast, norm;
+
+	/* limits lowered since it was stored are met by its runs (dsl.md 13) */
+	lim.max_nodes = STORED_NODES_MAX;
+	lim.max_depth = STORED_DEPTH_MAX;
 
 	if (json_parse(&s->arena, text, &limits, &ast, &jerr) != 0) {
 		set_unreadable(s, jerr.text);
