@@ -38,7 +38,7 @@ enum {
 	FLUSH_MS = 1000,        /* for the last evidence */
 	FLUSH_POLL_MS = 10,
 	STEP_BACK_MS = 50,    /* longest pause in accepting */
-	STEP_BACK_SLACK = 4,  /* connections above one's share */
+	STEP_BACK_PART = 16,  /* of one's share, above which others are first */
 	BEAT_STALE_MS = 3000, /* a worker that does not count */
 	TRACE_RING_BYTES = 8 << 20,
 	RUN_ARENA_BYTES = 1 << 20
@@ -223,12 +223,15 @@ static uint64_t count_connections(unsigned *workers_r)
  */
 static bool may_accept(void *arg, unsigned my_connections)
 {
-	uint64_t now_ms = clock_mono_ms(), sum;
+	uint64_t now_ms = clock_mono_ms(), share;
 	unsigned workers;
 
 	(void)arg;
-	sum = count_connections(&workers);
-	if (workers < 2 || my_connections <= sum / workers + STEP_BACK_SLACK) {
+	share = count_connections(&workers);
+	if (workers > 1)
+		share /= workers;
+	if (workers < 2 ||
+		my_connections <= share + 1 + share / STEP_BACK_PART) {
 		self.stepped_back_ms = 0;
 		return true;
 	}
