@@ -76,7 +76,8 @@ sub dir { return $_[0]{dir} }
 sub conf_path { return "$_[0]{dir}/gamed.yaml" }
 sub log_path { return "$_[0]{dir}/log" }
 sub url { return "http://127.0.0.1:$_[0]{port}" }
-sub log { return _read($_[0]->log_path) }
+# Of this object's server; what a predecessor wrote to the file is before it.
+sub log { return substr _read($_[0]->log_path), $_[0]{log_from} }
 
 sub free_port {
 	my $s = IO::Socket::INET->new(Listen => 1, LocalAddr => '127.0.0.1')
@@ -153,6 +154,7 @@ sub _launch {
 		@{ $opt->{args} // [] });
 	my $path = "$self->{dir}/notify";
 
+	$self->{log_from} = -s $self->log_path || 0;
 	unlink $path;
 	$self->{notify} = IO::Socket::UNIX->new(
 		Type => SOCK_DGRAM, Local => $path) or croak "$path: $!";

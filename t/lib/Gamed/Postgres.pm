@@ -124,6 +124,33 @@ sub psql_try {
 	return ($rc, $out, $err);
 }
 
+# A psql that runs the SQL beside the test, until done or until its object
+# goes away: then its connection breaks and its transaction rolls back.
+sub background {
+	my ($self, $sql, $db) = @_;
+	my $pid = fork // croak "fork: $!";
+
+	if ($pid == 0) {
+		open STDIN, '<', '/dev/null';
+		open STDOUT, '>', '/dev/null';
+		open STDERR, '>&', \*STDOUT;
+		exec "$BIN/psql", '-XAtq', '-d', $self->conninfo($db), '-c',
+			$sql or POSIX::_exit(127);
+	}
+	return bless { pid => $pid, owner => $$ }, 'Gamed::Postgres::Background';
+}
+
+sub Gamed::Postgres::Background::DESTROY {
+	my ($self) = @_;
+
+	return unless $self->{owner} == $$;
+	local ($?, $!);
+	# psql cancels its statement on INT; KILL would leave it running
+	kill INT => $self->{pid};
+	waitpid $self->{pid}, 0;
+	return;
+}
+
 sub _stop {
 	my ($self, $mode) = @_;
 
