@@ -1,0 +1,313 @@
+#!/usr/bin/perl
+# Processes killed, stopped, doubled and starved under constant load: nothing
+# acknowledged is lost or doubled, counters never go back, evidence balances
+# (DESIGN 1; hardening S2 to S5, M1, M2, D1, D2, H7).
+#
+# GAMED_LONG=1 repeats every fault and extends the longer ones.
+use strict;
+use warnings;
+use FindBin;
+use lib "$FindBin::Bin/lib";
+use IO::Socket::INET;
+use Test::More;
+use Time::HiRes qw(time sleep);
+
+use Gamed::Client;
+use Gamed::Daemon;
+use Gamed::Judge;
+use Gamed::Load;
+use Gamed::Postgres;
+
+my $LONG = $ENV{GAMED_LONG} ? 1 : 0;
+my $ROUNDS = $LONG ? 5 : 1;
+my @ROLES = qw(worker logger stats);
+
+my $pg = Gamed::Postgres->new(max_connections => 120);
+my $d = start();
+my $place = Gamed::Load->campaign($d);
+my $judge = Gamed::Judge->new($d);
+my $prefix = 'a';
+
+sub start {
+	my (%opt) = @_;
+	my $conf = delete $opt{conf} // {};
+
+	return Gamed::Daemon->start(pg => $pg, %opt, conf => {
+		'http.access_log' => 'false',
+		'evidence.sample_rate' => 1,
+		'evidence.queue_max' => 100000,
+		%$conf,
+	});
+}
+
+sub eventually { return Gamed::Daemon::eventually(@_) }
+
+sub load_starts {
+	my (%opt) = @_;
+	my $load = Gamed::Load->start($d, $place, prefix => $prefix++,
+		seed => 7, %opt);
+
+	ok($load->await_calls(100), 'load is on');
+	return $load;
+}
+
+# A successor of each is ready; scrapes meanwhile.
+sub replaced {
+	my ($role, $limit, @old) = @_;
+	my %old = map { $_ => 1 } @old;
+	my $wanted = $role eq 'worker' ? 2 : 1;
+
+	return ok($judge->watch($limit, sub {
+		my @now = $d->pids($role);
+		return @now == $wanted && !grep {
+			$old{$_} || $d->log !~ /$role is ready slot=\d+ pid=$_ /
+		} @now;
+	}), "$role: replaced") || $d->show_log;
+}
+
+subtest 'kill -9 of each role' => sub {
+	my $load = load_starts();
+
+	for (1 .. $ROUNDS) {
+		for my $role (@ROLES) {
+			my ($pid) = $d->pids($role);
+			$d->kill(KILL => $pid);
+			replaced($role, 30, $pid);
+			ok($load->await_calls(100), "$role: awards go on");
+		}
+	}
+	$judge->judge('kill -9 of each role', $load->stop);
+};
+
+subtest 'kill -9 of all workers at once' => sub {
+	my $load = load_starts();
+
+	for (1 .. $ROUNDS) {
+		my @old = $d->pids('worker');
+		$d->kill(KILL => @old);
+		replaced('worker', 30, @old);
+		ok($load->await_calls(100), 'awards go on');
+	}
+	$judge->judge('kill -9 of all workers', $load->stop);
+};
+
+subtest 'S4: stopped processes are replaced by the watchdog' => sub {
+	my $load = load_starts();
+
+	for my $roles ($LONG ? (map { [$_] } @ROLES) : \@ROLES) {
+		my %stopped = map { $_ => ($d->pids($_))[0] } @$roles;
+		my (%took, $from);
+		$d->kill(STOP => values %stopped);
+		$from = time;
+		$judge->watch(30, sub {
+			for my $role (@$roles) {
+				$took{$role} //= time - $from
+					unless Gamed::Daemon::process_runs(
+						$stopped{$role});
+			}
+			return keys %took == @$roles;
+		});
+		for my $role (@$roles) {
+			my $t = $took{$role} // 99;
+			# the silence counts from the last beat, up to 1 s before
+			ok($t > 8.9 && $t < 14.5, "$role: gone in 10 to 14 s")
+				|| diag $t;
+			replaced($role, 30, $stopped{$role});
+		}
+	}
+	ok($load->await_calls(100), 'awards go on');
+	$judge->judge('SIGSTOP', $load->stop);
+	my $m = $d->metrics;
+	for my $role (@ROLES) {
+		cmp_ok($m->{qq(gamed_child_restarts_total{reason="stuck",role="$role"})},
+			'==', 1, "$role: counted as stuck");
+	}
+};
+
+subtest 'a second start in the same place disturbs nobody' => sub {
+	my $load = load_starts();
+	my $second = Gamed::Daemon->start(pg => $pg, migrate => 0, await => 0,
+		conf => { 'http.port' => $d->port });
+
+	$second->expect_exit(1)->await_exit;
+	like($second->log, qr/cannot listen on .* Address already in use/,
+		'the second one says why it ends');
+	my $third = Gamed::Daemon->start(pg => $pg, migrate => 0, await => 0,
+		conf => { 'server.run_dir' => $d->dir });
+	$third->expect_exit(1)->await_exit;
+	ok($load->await_calls(100), 'awards go on');
+	my $record = $load->stop;
+	is(scalar(grep { $_->{status} != 200 } @$record), 0, 'no call failed')
+		or diag $judge->outcomes($record);
+	$judge->judge('second start', $record);
+};
+
+subtest 'S5: kill -9 of every process at once' => sub {
+	my $load = load_starts();
+
+	for (1 .. $ROUNDS) {
+		my @all = ($d->pid, $d->pids);
+		$d->expect_exit('KILL')->kill(KILL => @all);
+		$d->await_exit;
+		my $next = start(from => $d);
+		ok(!(grep { Gamed::Daemon::process_runs($_) } @all),
+			'none of them is left');
+		$d = $next;
+		$judge->follow($d);
+		ok($load->await_calls(100), 'its successor serves');
+	}
+	# rows of the old logger may still have been on their way
+	$judge->judge('kill -9 of all', $load->stop, other_boot => 1,
+		no_evidence => 1);
+	$judge->follow($d);
+};
+
+subtest 'S5: kill -9 of the master alone' => sub {
+	my $load = load_starts();
+
+	for (1 .. $ROUNDS) {
+		my @children = $d->pids;
+		my $from = time;
+		$d->expect_exit('KILL')->kill('KILL');
+		$d->await_exit;
+		my $next = start(from => $d);
+		ok(eventually(sub {
+			!grep { Gamed::Daemon::process_runs($_) } @children;
+		}, 10), 'its children leave');
+		cmp_ok(time - $from, '<', 6, '... soon');
+		$d = $next;
+		$judge->follow($d);
+		ok($load->await_calls(100), 'its successor serves');
+	}
+	$judge->judge('kill -9 of the master', $load->stop, other_boot => 1,
+		no_evidence => 1);
+	$judge->follow($d);
+};
+
+subtest 'D2: TERM under load' => sub {
+	my $load = load_starts();
+
+	is($d->stop, 0, 'exit 0');
+	like($d->log, qr/logger leaves produced=\d+ stored=\d+ dropped=\d+ queued=0/,
+		'the last line of the logger says how many went where');
+	my ($p, $s, $x) = $d->log
+		=~ /.*logger leaves produced=(\d+) stored=(\d+) dropped=(\d+)/s;
+	is($p, $s + $x, '... and it balances');
+	$d = start(from => $d);
+	$judge->follow($d);
+	my $record = $load->stop;
+	is(scalar(grep { $_->{status} == 0 && $_->{why} ne 'cannot connect' }
+		@$record), 0, 'what was in hand has been answered')
+		or diag $judge->outcomes($record);
+	$judge->judge('TERM', $record, other_boot => 1, no_evidence => 1);
+	$judge->follow($d);
+};
+
+subtest 'D1: a second TERM ends it within 2 s' => sub {
+	my $lock = $pg->background('begin; lock userpoints; select pg_sleep(60)');
+	my $c = $d->connect;
+	my @all = $d->pids;
+
+	ok(eventually(sub { $pg->psql(q(select count(*) from pg_locks
+		where mode = 'AccessExclusiveLock' and granted and
+		relation = 'userpoints'::regclass)) > 0 }), 'the table is locked');
+	my $body = '{"externalUserId":"held","data":{"n":1}}';
+	print {$c} "POST /api/v1/games/$place->{game}/tasks/load-1/points "
+		. "HTTP/1.1\r\nHost: x\r\nX-API-Key: $place->{key}\r\n"
+		. 'Content-Length: ' . length($body) . "\r\n\r\n$body";
+	$c->flush;
+	ok(eventually(sub { $pg->psql(q(select count(*) from pg_stat_activity
+		where wait_event_type = 'Lock' and
+		application_name like 'game-worker%')) > 0 }),
+		'a request is in hand');
+	$d->kill('TERM');
+	ok($d->await_log(qr/draining/), 'the first TERM drains');
+	my $from = time;
+	$d->kill('TERM');
+	is($d->await_exit, 0, 'exit 0');
+	cmp_ok(time - $from, '<', 2, 'within 2 s');
+	ok(!(grep { Gamed::Daemon::process_runs($_) } @all), 'nobody is left');
+	undef $lock;
+	$d = start(from => $d);
+	$judge->follow($d);
+};
+
+subtest 'S2: connections are balanced' => sub {
+	my $load = load_starts(connections => 32);
+
+	ok($load->await_calls($LONG ? 20000 : 1500, 120), 'many calls');
+	my $record = $load->stop;
+	$judge->judge('32 connections', $record);
+	is($d->stop, 0, 'exit 0');
+	my @n = sort { $a <=> $b }
+		$d->log =~ /worker leaves requests=(\d+)/g;
+	is(scalar @n, 2, 'two workers leave');
+	cmp_ok($n[0] + $n[1], '>=', scalar @$record, 'all calls are counted');
+	cmp_ok($n[1] / ($n[0] + $n[1]), '<=', 0.60,
+		'the busier of two workers serves at most 0.60')
+		or diag "@n";
+	$d = start(from => $d);
+	$judge->follow($d);
+};
+
+subtest 'H7: descriptors are exhausted' => sub {
+	is($d->stop, 0, 'exit 0');
+	# the master has a pair for every worker that there may be
+	$d = start(from => $d, wrap => ['prlimit', '--nofile=200:200']);
+	$judge->follow($d);
+	my $load = load_starts();
+	my @crowd;
+	for (1 .. 450) {
+		my $c = $d->connect or last;
+		push @crowd, $c;
+	}
+	cmp_ok(scalar @crowd, '>=', 400, 'a crowd connects');
+	ok($d->await_log(qr/cannot accept a connection/),
+		'the workers have no descriptor left');
+	ok($load->await_calls(100), 'awards go on over the old connections');
+	my $lines = () = $d->log =~ /cannot accept a connection/g;
+	cmp_ok($lines, '<', 50, 'the log is not flooded');
+	is($d->http(GET => "http://127.0.0.1:" . $d->metrics_port . '/metrics')
+		->{status}, 200, 'the metrics too');
+	close $_ for @crowd;
+	my $from = time;
+	is($d->http(GET => '/livez')->{status}, 200,
+		'once the crowd has gone a newcomer is served');
+	cmp_ok(time - $from, '<', 5, '... soon');
+	$judge->judge('descriptors', $load->stop);
+	unlike($d->log, qr/died/, 'no process died of it');
+};
+
+subtest 'M2: many deaths of workers, totals exact' => sub {
+	my $deaths = $LONG ? 1000 : 30;
+	my $workers = $LONG ? 30 : 8;
+	is($d->stop, 0, 'exit 0');
+	$d = start(from => $d, conf => { 'server.workers' => $workers,
+		'database.read_connections' => 1,
+		'database.write_connections' => 1 });
+	$judge->follow($d);
+	my $load = load_starts(insist => 300);
+	my $killed = 0;
+	my $end = time + ($LONG ? 500 : 60);
+	my %ever;
+	while ($killed < $deaths && time < $end) {
+		for my $pid ($d->pids('worker')) {
+			last if $killed == $deaths;
+			$ever{$pid}++;
+			$killed += $d->kill(KILL => $pid);
+			eventually(sub { !Gamed::Daemon::process_runs($pid) });
+			sleep 0.05; # load between two deaths
+		}
+		$judge->scrape;
+	}
+	is($killed, $deaths, "$deaths workers are killed");
+	ok(eventually(sub { $workers == (() = $d->pids('worker')) }, 30),
+		'all slots are in use again');
+	ok($load->await_calls(50, 60), 'awards go on');
+	$judge->judge("$deaths deaths", $load->stop);
+	is($d->metrics->{'gamed_child_restarts_total{reason="signal",role="worker"}'},
+		$deaths, 'deaths are counted exactly');
+	is($d->stop, 0, 'exit 0');
+};
+
+done_testing;
