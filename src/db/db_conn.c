@@ -45,6 +45,8 @@ static void watch(struct db_conn *c, short events)
 	if (c->io_events == events)
 		return;
 	unwatch(c);
+	if (events == 0)
+		return;
 	event_assign(&c->io, c->base, PQsocket(c->pg), events | EV_PERSIST,
 		on_io, c);
 	if (event_add(&c->io, NULL) < 0)
@@ -132,6 +134,7 @@ struct db_job *db_conn_close(struct db_conn *c)
 		struct db_job *job = sent_at(c, i)->job;
 
 		if (job) {
+			job->conn = NULL;
 			*last = job;
 			last = &job->next;
 		}
@@ -141,7 +144,8 @@ struct db_job *db_conn_close(struct db_conn *c)
 	results_clear(&c->results);
 	memset(c->prepared, 0, sizeof(c->prepared));
 	c->sqlstate[0] = c->prepare_sqlstate[0] = '\0';
-	c->is_stale = false;
+	c->is_stale = c->is_single = c->has_rest = false;
+	c->stream = NULL;
 	PQfinish(c->pg);
 	c->pg = NULL;
 	set_state(c, DB_CONN_BROKEN);
@@ -162,16 +166,22 @@ static void broken(struct db_conn *c, const char *reason)
 	c->ops->on_down(c->pool, c, was_up, db_conn_close(c));
 }
 
+static bool is_paused(const struct db_conn *c)
+{
+	return c->stream && c->stream->is_paused;
+}
+
 /* -1 when the connection broke. */
 static MUST_CHECK int flush(struct db_conn *c)
 {
+	short in = is_paused(c) ? 0 : EV_READ;
 	int rc = PQflush(c->pg);
 
 	if (rc < 0) {
 		broken(c, NULL);
 		return -1;
 	}
-	watch(c, rc == 0 ? EV_READ : EV_READ | EV_WRITE);
+	watch(c, rc == 0 ? in : (short)(in | EV_WRITE));
 	return 0;
 }
 
@@ -395,6 +405,11 @@ void db_conn_send(struct db_conn *c, struct db_job *job)
 	rc = send_prepares(c, job);
 	if (rc == 0)
 		rc = send_calls(c, job);
+	if (job->on_row) {
+		assert(c->jobs_cnt == 0);
+		c->stream = job;
+		job->conn = c;
+	}
 	/* also when it failed half-way: the job is given back as lost */
 	sent_push(c, (struct db_sent){.kind = DB_SENT_SYNC, .job = job});
 	c->jobs_cnt++;
@@ -456,6 +471,9 @@ static void end_unit(struct db_conn *c)
 	if (!job)
 		return;
 	c->jobs_cnt--;
+	c->stream = NULL;
+	job->conn = NULL;
+	c->is_single = false;
 	fill_reply(c, &reply);
 	if (reply.outcome == DB_OK) {
 		assert(results.cnt == job->calls_cnt);
@@ -495,6 +513,12 @@ static void take_result(struct db_conn *c, PGresult *res)
 		end_unit(c);
 		return;
 	}
+	if (st == PGRES_SINGLE_TUPLE) {
+		/* it may close this connection */
+		c->stream->on_row(c->stream, (const struct db_res *)res);
+		PQclear(res);
+		return;
+	}
 	if (is_good(res) && head->kind == DB_SENT_CALL) {
 		results_add(&c->results, res);
 		return;
@@ -520,17 +544,48 @@ static void take_notifies(struct db_conn *c)
 	}
 }
 
+/*
+ * True when the oldest reply can be taken.  Single-row mode can be asked for
+ * only when its call is the oldest and nothing of the reply has been parsed.
+ */
+static bool has_reply(struct db_conn *c)
+{
+	if (c->state != DB_CONN_BUSY || is_paused(c))
+		return false;
+	if (c->stream && !c->is_single && sent_at(c, 0)->kind == DB_SENT_CALL)
+		c->is_single = PQsetSingleRowMode(c->pg) == 1;
+	return !PQisBusy(c->pg);
+}
+
+/* Rows came, or none are wanted: the deadline is for the server alone. */
+static void put_off_deadline(struct db_conn *c)
+{
+	uint64_t now = clock_mono_ms();
+
+	c->has_rest = is_paused(c);
+	c->stream->deadline_at_ms = now + c->stream->deadline_ms;
+	if (c->timer_at_ms == 0)
+		timer_at(c, now, c->stream->deadline_at_ms);
+}
+
 static void step_run(struct db_conn *c)
 {
 	PGresult *res;
 	unsigned nulls = 0;
 
-	if (PQconsumeInput(c->pg) != 1) {
+	if (is_paused(c)) {
+		/* here to write only */
+		(void)!flush(c);
+		return;
+	}
+	/* reading before the rest is taken would let libpq's buffer grow */
+	if (!c->has_rest && PQconsumeInput(c->pg) != 1) {
 		broken(c, NULL);
 		return;
 	}
+	c->has_rest = false;
 	/* a callback may close the connection */
-	while (c->state == DB_CONN_BUSY && !PQisBusy(c->pg)) {
+	while (has_reply(c)) {
 		if (PQstatus(c->pg) == CONNECTION_BAD) {
 			broken(c, NULL);
 			return;
@@ -546,6 +601,8 @@ static void step_run(struct db_conn *c)
 			return;
 		}
 	}
+	if (c->stream)
+		put_off_deadline(c);
 	take_notifies(c);
 	if (c->state == DB_CONN_IDLE && c->is_stale)
 		broken(c, "its prepared statements are out of date");
@@ -590,7 +647,8 @@ static uint64_t first_deadline(const struct db_conn *c)
 	for (unsigned i = 0; i < c->sent_cnt; i++) {
 		const struct db_job *job = sent_at(c, i)->job;
 
-		if (job && (first == 0 || job->deadline_at_ms < first))
+		if (job && !job->is_paused &&
+			(first == 0 || job->deadline_at_ms < first))
 			first = job->deadline_at_ms;
 	}
 	return first;
@@ -635,6 +693,22 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 		break;
 	}
 	ops->leave(p);
+}
+
+void db_conn_resume(struct db_conn *c, const struct db_job *job)
+{
+	assert(c->stream == job);
+	if (flush(c) < 0)
+		return;
+	put_off_deadline(c);
+	/* what was read before the pause makes no socket readable */
+	c->has_rest = true;
+	event_active(&c->io, EV_READ, 0);
+}
+
+void db_conn_abandon(struct db_conn *c)
+{
+	broken(c, "what was asked for is not wanted any more");
 }
 
 void db_conn_retry_after(struct db_conn *c, unsigned ms)

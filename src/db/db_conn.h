@@ -85,7 +85,10 @@ struct db_conn {
 	struct db_sent *sent; /* ring */
 	unsigned sent_cap;    /* a power of two */
 	unsigned sent_head, sent_cnt;
-	unsigned jobs_cnt;                    /* jobs among them */
+	unsigned jobs_cnt;     /* jobs among them */
+	struct db_job *stream; /* the one sent whose rows go to on_row */
+	bool is_single; /* its rows come one by one: single-row mode is set */
+	bool has_rest;  /* a pause left rows in libpq's buffer */
 	uint64_t prepared[DB_STMTS_MAX / 64]; /* by statement id */
 	bool is_stale; /* its prepared statements fail: replaced when idle */
 
@@ -108,6 +111,10 @@ void db_conn_open(struct db_conn *c);
 void db_conn_retry_after(struct db_conn *c, unsigned ms);
 /* Only when up; the job is answered by on_reply or given back by on_down. */
 void db_conn_send(struct db_conn *c, struct db_job *job);
+/* Reads again for a job that is not paused any more. */
+void db_conn_resume(struct db_conn *c, const struct db_job *job);
+/* Gives the job up, and the connection with it; leads to on_down. */
+void db_conn_abandon(struct db_conn *c);
 /* Closes without on_down; returns the jobs that were not answered. */
 struct db_job *db_conn_close(struct db_conn *c);
 

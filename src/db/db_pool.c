@@ -41,7 +41,7 @@ struct lane {
 
 struct db_pool {
 	struct event_base *base;
-	struct lane lanes[2]; /* by enum db_lane */
+	struct lane lanes[DB_LANES]; /* by enum db_lane */
 	char *conninfo, *app_name, *check_sql;
 	struct db_conn *listener; /* of the read lane, or NULL */
 	struct db_conn *prober;   /* the one that tries while none is up */
@@ -109,8 +109,10 @@ static unsigned lane_up_cnt(const struct lane *l)
 
 static bool any_up(const struct db_pool *p)
 {
-	return lane_up_cnt(&p->lanes[DB_LANE_READ]) > 0 ||
-	       lane_up_cnt(&p->lanes[DB_LANE_WRITE]) > 0;
+	for (size_t i = 0; i < NELEM(p->lanes); i++)
+		if (lane_up_cnt(&p->lanes[i]) > 0)
+			return true;
+	return false;
 }
 
 bool db_pool_healthy(const struct db_pool *p)
@@ -312,8 +314,13 @@ void db_pool_submit(struct db_pool *p, struct db_job *job)
 	struct db_conn *c;
 
 	assert(job->calls_cnt > 0 && job->cb);
-	job->deadline_at_ms =
-		now + (job->deadline_ms ? job->deadline_ms : p->deadline_ms);
+	assert(!job->on_row ||
+		(job->lane == DB_LANE_LONG && job->calls_cnt == 1));
+	job->is_paused = false;
+	job->conn = NULL;
+	if (job->deadline_ms == 0)
+		job->deadline_ms = p->deadline_ms;
+	job->deadline_at_ms = now + job->deadline_ms;
 	job->was_retried = false;
 	if (p->is_freed || l->is_refused || l->queued >= p->queue_max) {
 		fail(p, job, DB_UNAVAILABLE);
@@ -324,6 +331,26 @@ void db_pool_submit(struct db_pool *p, struct db_job *job)
 		db_conn_send(c, job);
 	else
 		enqueue(p, l, job, now);
+}
+
+void db_job_pause(struct db_job *job)
+{
+	job->is_paused = true;
+}
+
+void db_job_resume(struct db_job *job)
+{
+	if (!job->is_paused)
+		return;
+	job->is_paused = false;
+	if (job->conn)
+		db_conn_resume(job->conn, job);
+}
+
+void db_job_cancel(struct db_job *job)
+{
+	if (job->conn)
+		db_conn_abandon(job->conn);
 }
 
 /* ---- what connections report ----------------------------------------------- */
@@ -394,6 +421,8 @@ static void end_outage(struct db_pool *p)
 
 	p->prober = NULL;
 	for (size_t i = 0; i < NELEM(p->lanes); i++) {
+		if (p->lanes[i].conns_cnt == 0)
+			continue;
 		p->lanes[i].is_refused = false;
 		lane_is_down(p, &p->lanes[i], now);
 	}
@@ -439,7 +468,7 @@ static void give_back(struct db_pool *p, struct db_job *lost)
 		next = job->next;
 		if (job->deadline_at_ms <= now) {
 			fail(p, job, DB_TIMEOUT);
-		} else if (job->lane == DB_LANE_WRITE || job->was_retried ||
+		} else if (job->lane != DB_LANE_READ || job->was_retried ||
 			   l->is_refused) {
 			fail(p, job, DB_LOST);
 		} else {
@@ -501,8 +530,8 @@ static void on_kick(evutil_socket_t fd, short what, void *arg)
 	(void)what;
 	enter(p);
 	if (!p->is_freed) {
-		pump(&p->lanes[DB_LANE_READ]);
-		pump(&p->lanes[DB_LANE_WRITE]);
+		for (size_t i = 0; i < NELEM(p->lanes); i++)
+			pump(&p->lanes[i]);
 		tell_health(p);
 	}
 	tell_failed(p);
@@ -553,7 +582,13 @@ static char *setup_sql(
 	buf_init(&b, 0);
 	buf_printf(&b, "SET TimeZone TO 'UTC';"
 		       "SET idle_in_transaction_session_timeout TO 5000;");
-	if (conf->statement_timeout_ms)
+	if (lane == DB_LANE_LONG)
+		/* rows come in the order of a subquery: no parallel plans */
+		buf_printf(&b,
+			"SET statement_timeout TO %u;"
+			"SET max_parallel_workers_per_gather TO 0;",
+			DB_LONG_MS);
+	else if (conf->statement_timeout_ms)
 		buf_printf(&b, "SET statement_timeout TO %u;",
 			conf->statement_timeout_ms);
 	if (conf->lock_timeout_ms)
@@ -578,9 +613,12 @@ static void lane_init(struct db_pool *p, enum db_lane lane,
 {
 	struct lane *l = &p->lanes[lane];
 
-	assert(conns_cnt > 0 && depth > 0);
+	assert(depth > 0);
 	list_init(&l->queue);
 	l->depth = depth;
+	l->is_refused = conns_cnt == 0;
+	if (conns_cnt == 0)
+		return;
 	l->conns_cnt = conns_cnt;
 	l->conns = must(calloc(conns_cnt, sizeof(*l->conns)));
 	for (unsigned i = 0; i < conns_cnt; i++) {
@@ -603,6 +641,7 @@ struct db_pool *db_pool_new(
 {
 	struct db_pool *p = must(calloc(1, sizeof(*p)));
 
+	assert(conf->read_conns > 0 && conf->write_conns > 0);
 	p->base = base;
 	p->conninfo = must(strdup(conf->conninfo));
 	p->app_name = must(strdup(conf->app_name));
@@ -620,6 +659,7 @@ struct db_pool *db_pool_new(
 	lane_init(
 		p, DB_LANE_READ, conf, conf->read_conns, conf->pipeline_depth);
 	lane_init(p, DB_LANE_WRITE, conf, conf->write_conns, 1);
+	lane_init(p, DB_LANE_LONG, conf, conf->long_conns, 1);
 	if (conf->listen_channel)
 		p->listener = &p->lanes[DB_LANE_READ].conns[0];
 	return p;

@@ -6,7 +6,10 @@
  * one implicit transaction: all or nothing.  Jobs of the read lane share
  * connections and are pipelined, and one whose connection is lost is sent once
  * more on another, so it must be safe to run twice.  A job of the write lane
- * has a connection for itself while it runs and is never sent twice.
+ * has a connection for itself while it runs and is never sent twice.  The long
+ * lane is as the write lane, for what may take minutes: it has connections of
+ * its own, so that nobody else waits, and a job there may have its rows handed
+ * out one by one (on_row).
  *
  * The job and its parameters belong to the caller (usually the request's
  * arena) and must stay until the callback ran.  The callback runs exactly
@@ -65,10 +68,16 @@ struct db_reply {
 	char message[256]; /* one line about what went wrong; for the log */
 };
 
-enum db_lane { DB_LANE_READ, DB_LANE_WRITE };
+enum db_lane { DB_LANE_READ, DB_LANE_WRITE, DB_LANE_LONG };
+#define DB_LANES 3
+
+/* statement_timeout of the long lane */
+#define DB_LONG_MS 600000
 
 struct db_job;
+struct db_conn;
 typedef void (*db_job_cb)(struct db_job *job, const struct db_reply *reply);
+typedef void (*db_row_cb)(struct db_job *job, const struct db_res *row);
 
 struct db_job {
 	/* caller */
@@ -77,12 +86,21 @@ struct db_job {
 	unsigned calls_cnt;
 	uint32_t deadline_ms; /* from submit to answer; 0: the pool's default */
 	db_job_cb cb;
+	/*
+	 * Long lane, one call: takes the rows in order, each a result of one
+	 * row that is valid inside the callback only.  cb runs after the last
+	 * with an empty result, or with the failure that came after some.
+	 * May pause, resume and cancel the job.  NULL: rows come with cb.
+	 */
+	db_row_cb on_row;
 	void *arg;
 	/* pool */
 	struct db_job *next;
 	uint64_t deadline_at_ms; /* monotonic */
 	enum db_outcome outcome; /* of a job that failed, until told */
 	bool was_retried;        /* already sent on another connection */
+	bool is_paused;
+	struct db_conn *conn; /* of a job with on_row, while it is sent */
 };
 
 struct db_pool_conf {
@@ -90,6 +108,7 @@ struct db_pool_conf {
 	const char *app_name;    /* game-worker-0 */
 	unsigned read_conns;     /* at least 1 */
 	unsigned write_conns;    /* 1 or 2 */
+	unsigned long_conns;     /* 0: no jobs of the long lane */
 	unsigned pipeline_depth; /* jobs in flight per read connection */
 	unsigned queue_max;      /* waiting jobs per lane */
 	uint32_t deadline_ms;
@@ -131,6 +150,15 @@ struct db_pool *db_pool_new(
 /* Jobs still waiting get DB_UNAVAILABLE first, those already sent DB_LOST. */
 void db_pool_free(struct db_pool **p);
 void db_pool_submit(struct db_pool *p, struct db_job *job);
+/*
+ * A job with on_row.  While it is paused nothing is read from its connection,
+ * so the server waits, and its deadline stands still; otherwise the deadline
+ * counts from the last rows.  Resuming hands out rows later, never inside.
+ * A cancelled job gets its callback soon, and its connection is made anew.
+ */
+void db_job_pause(struct db_job *job);
+void db_job_resume(struct db_job *job);
+void db_job_cancel(struct db_job *job);
 /* Each lane has at least one connection that is up. */
 bool db_pool_healthy(const struct db_pool *p);
 /* A write connection is free now: a group commit may be sent. */

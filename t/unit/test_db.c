@@ -563,6 +563,208 @@ Test(pool, pipelined_answers_keep_their_order, .timeout = 30)
 	rig_close(&r);
 }
 
+/* ---- rows one by one ------------------------------------------------------- */
+
+static const struct db_stmt stmt_series = STMT("series", 1, "i",
+	"SELECT i, repeat('x', 500) FROM generate_series(1, $1) i");
+static const struct db_stmt stmt_series_bad = STMT("series_bad", 1, "i",
+	"SELECT i / (i - $1) * 0 + i FROM generate_series(1, $1) i");
+static const struct db_stmt stmt_series_slow = STMT("series_slow", 1, "d",
+	"SELECT i, pg_sleep(CASE i WHEN 2 THEN $1 ELSE 0 END) "
+	"FROM generate_series(1, 2) i");
+
+/* A job of the long lane that counts what it gets. */
+struct stream {
+	struct call call;
+	struct rig *rig;
+	unsigned rows;
+	unsigned pause_every;  /* 0: never */
+	unsigned cancel_after; /* 0: never */
+	bool in_order;
+};
+
+static void on_row(struct db_job *job, const struct db_res *row)
+{
+	struct stream *s = job->arg;
+	int64_t i = 0;
+
+	cr_assert_eq(db_res_rows(row), 1);
+	cr_assert_not(job->is_paused, "a row while paused");
+	cr_assert_not(s->call.is_done);
+	s->rows++;
+	s->in_order &= db_row_i64(row, 0, 0, &i) && i == s->rows;
+	if (s->pause_every && s->rows % s->pause_every == 0)
+		db_job_pause(job);
+	if (s->rows == s->cancel_after)
+		db_job_cancel(job);
+}
+
+static void on_stream_end(struct db_job *job, const struct db_reply *reply)
+{
+	struct stream *s = job->arg;
+
+	job->arg = &s->call;
+	on_reply(job, reply);
+}
+
+static void stream_submit(
+	struct rig *r, struct stream *s, const struct db_stmt *stmt, double v)
+{
+	call_add(&s->call, stmt, v);
+	s->in_order = true;
+	s->call.job.lane = DB_LANE_LONG;
+	s->call.job.on_row = on_row;
+	s->call.job.cb = on_stream_end;
+	s->call.job.arg = s;
+	db_pool_submit(r->pool, &s->call.job);
+}
+
+static void rig_long(struct rig *r, unsigned conns)
+{
+	struct db_pool_conf conf;
+
+	memset(r, 0, sizeof(*r));
+	conf = defaults(r, conninfo());
+	conf.long_conns = conns;
+	conf.statement_timeout_ms = 200;
+	rig_open(r, &conf);
+}
+
+Test(rows, come_in_order_with_pauses, .timeout = 30)
+{
+	static const unsigned pauses[] = {0, 1, 7, 100};
+	struct rig r;
+
+	rig_long(&r, 1);
+	for (size_t i = 0; i < NELEM(pauses); i++) {
+		struct stream s = {.pause_every = pauses[i]};
+		struct call other;
+
+		stream_submit(&r, &s, &stmt_series, 300);
+		submit(&r, &other, DB_LANE_READ, &stmt_echo, 5);
+		RUN_UNTIL(&r, ({
+			db_job_resume(&s.call.job);
+			s.call.is_done;
+		}));
+		cr_expect_eq(s.call.outcome, DB_OK, "%s", s.call.message);
+		cr_expect_eq(s.rows, 300);
+		cr_expect(s.in_order);
+		cr_expect_eq(s.call.res_cnt, 1);
+		RUN_UNTIL(&r, other.is_done);
+		cr_expect_eq(other.value, 5);
+	}
+	rig_close(&r);
+}
+
+#define WRITING                                                     \
+	"SELECT count(*) FROM pg_stat_activity WHERE wait_event = " \
+	"'ClientWrite' AND application_name = 'test-db'"
+
+Test(rows, the_server_waits_for_a_paused_reader, .timeout = 30)
+{
+	struct rig r;
+	struct stream s = {.pause_every = 10}, next = {0};
+	struct db_pool_stats st;
+	uint64_t start;
+
+	rig_long(&r, 1);
+	/* 50 MB: more than any buffer on the way */
+	stream_submit(&r, &s, &stmt_series, 100000);
+	RUN_UNTIL(&r, s.rows == 10 && sql_value(WRITING) == 1);
+	/* longer than statement_timeout, and than its own deadline */
+	s.call.job.deadline_ms = 100;
+	start = clock_mono_ms();
+	while (clock_mono_ms() - start < 400)
+		turn(&r);
+	cr_expect_eq(s.rows, 10);
+	cr_expect_not(s.call.is_done);
+	/* the lane has one connection: the next one waits */
+	stream_submit(&r, &next, &stmt_series, 10);
+	db_pool_stats(r.pool, &st);
+	cr_expect_eq(st.queued, 1);
+	s.call.job.deadline_ms = 5000;
+	s.pause_every = 0;
+	db_job_resume(&s.call.job);
+	RUN_UNTIL(&r, s.call.is_done && next.call.is_done);
+	cr_expect_eq(s.call.outcome, DB_OK);
+	cr_expect_eq(s.rows, 100000);
+	cr_expect(s.in_order);
+	cr_expect_eq(next.rows, 10);
+	rig_close(&r);
+}
+
+Test(rows, a_failure_comes_after_the_rows, .timeout = 30)
+{
+	struct rig r;
+	struct stream bad = {0}, slow = {0}, lost = {.pause_every = 5},
+		      after = {0};
+
+	rig_long(&r, 1);
+	stream_submit(&r, &bad, &stmt_series_bad, 2000);
+	RUN_UNTIL(&r, bad.call.is_done);
+	cr_expect_eq(bad.call.outcome, DB_SQL_ERROR);
+	cr_expect_str_eq(bad.call.sqlstate, "22012");
+	cr_expect_eq(bad.rows, 1999);
+	slow.call.job.deadline_ms = 200;
+	stream_submit(&r, &slow, &stmt_series_slow, 20);
+	RUN_UNTIL(&r, slow.call.is_done);
+	cr_expect_eq(slow.call.outcome, DB_TIMEOUT);
+	stream_submit(&r, &lost, &stmt_series, 100000);
+	RUN_UNTIL(&r, lost.rows == 5);
+	run_sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+		"WHERE wait_event = 'ClientWrite'");
+	lost.pause_every = 0;
+	db_job_resume(&lost.call.job);
+	RUN_UNTIL(&r, lost.call.is_done);
+	cr_expect_eq(lost.call.outcome, DB_LOST);
+	cr_expect(lost.in_order, "no row twice");
+	stream_submit(&r, &after, &stmt_series, 3);
+	RUN_UNTIL(&r, after.call.is_done);
+	cr_expect_eq(after.call.outcome, DB_OK);
+	rig_close(&r);
+}
+
+Test(rows, a_cancelled_job_is_told_so, .timeout = 30)
+{
+	struct rig r;
+	struct stream now = {.cancel_after = 10}, later = {.pause_every = 5},
+		      waiting = {0};
+
+	rig_long(&r, 1);
+	stream_submit(&r, &now, &stmt_series, 100000);
+	RUN_UNTIL(&r, now.call.is_done);
+	cr_expect_eq(now.rows, 10);
+	cr_expect_eq(now.call.outcome, DB_LOST);
+	stream_submit(&r, &later, &stmt_series, 100000);
+	RUN_UNTIL(&r, later.rows == 5);
+	db_job_cancel(&later.call.job);
+	cr_expect_not(later.call.is_done, "called back inside cancel");
+	stream_submit(&r, &waiting, &stmt_series, 2);
+	RUN_UNTIL(&r, later.call.is_done && waiting.call.is_done);
+	cr_expect_eq(later.rows, 5);
+	cr_expect_eq(later.call.outcome, DB_LOST);
+	cr_expect_eq(waiting.rows, 2);
+	/* freed with one in hand */
+	memset(&later, 0, sizeof(later));
+	later.pause_every = 5;
+	stream_submit(&r, &later, &stmt_series, 100000);
+	RUN_UNTIL(&r, later.rows == 5);
+	rig_close(&r);
+	cr_expect_eq(later.call.outcome, DB_LOST);
+}
+
+Test(rows, a_pool_without_the_lane_refuses, .timeout = 30)
+{
+	struct rig r;
+	struct stream s = {0};
+
+	rig_long(&r, 0);
+	stream_submit(&r, &s, &stmt_series, 1);
+	RUN_UNTIL(&r, s.call.is_done);
+	cr_expect_eq(s.call.outcome, DB_UNAVAILABLE);
+	rig_close(&r);
+}
+
 Test(pool, a_statement_that_cannot_be_prepared_says_why, .timeout = 30)
 {
 	struct rig r;
