@@ -12,7 +12,7 @@ enum db_sqlclass db_sqlstate_class(const char *sqlstate)
 		{"23505", DB_SQL_UNIQUE}, {"23503", DB_SQL_FOREIGN_KEY},
 		{"57014", DB_SQL_CANCELLED}, {"55P03", DB_SQL_LOCKED},
 		{"57P", DB_SQL_CONNECTION}, {"08", DB_SQL_CONNECTION},
-		{"53", DB_SQL_RESOURCES}};
+		{"53", DB_SQL_RESOURCES}, {"25006", DB_SQL_RESOURCES}};
 
 	for (size_t i = 0; i < NELEM(table); i++) {
 		if (strncmp(sqlstate, table[i].prefix,

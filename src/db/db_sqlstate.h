@@ -15,7 +15,8 @@ enum db_sqlclass {
 	DB_SQL_CANCELLED,   /* 57014: statement_timeout or a cancel request */
 	DB_SQL_LOCKED,      /* 55P03: lock_timeout or NOWAIT */
 	DB_SQL_CONNECTION,  /* class 08, 57P01-57P05: the session is gone */
-	DB_SQL_RESOURCES    /* class 53: out of connections, disk, memory */
+	DB_SQL_RESOURCES    /* class 53: out of connections, disk, memory;
+			       25006: this server is a read-only standby */
 };
 
 enum db_sqlclass db_sqlstate_class(const char *sqlstate);
