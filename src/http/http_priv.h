@@ -2,6 +2,7 @@
 #ifndef HTTP_HTTP_PRIV_H
 #define HTTP_HTTP_PRIV_H
 
+#include "http/http_reply.h"
 #include "http/http_req.h"
 #include "http/http_server.h"
 
@@ -50,6 +51,11 @@ struct http_server {
 
 /* Sends status and s->out, ends the request's evhttp side and frees it. */
 void http_server_finish(struct http_req *r, int status);
+/* The stream functions of http_reply.h; begin needs r->ev. */
+void http_server_stream_begin(struct http_req *r);
+enum http_flow http_server_stream_chunk(struct http_req *r, struct str bytes);
+void http_server_stream_end(struct http_req *r);
+void http_server_stream_abort(struct http_req *r);
 /* Parses path and query of the target; status of a refusal, 0 when fine. */
 int http_req_parse_target(struct http_req *r, struct str target);
 /* Takes or makes the correlation id; -1 when the client's is not legal. */

@@ -90,6 +90,41 @@ void http_reply_unavailable(
 	http_reply_error(r, 503, "%s", why);
 }
 
+void http_reply_stream_begin(struct http_req *r, int status, const char *type,
+	void (*on_ready)(void *arg), void *arg)
+{
+	assert(!r->stream.is_on);
+	r->stream = (struct http_stream){.is_on = true,
+		.status = status,
+		.on_ready = on_ready,
+		.arg = arg};
+	http_reply_header(r, "Content-Type", type);
+	if (r->ev != NULL)
+		http_server_stream_begin(r);
+}
+
+enum http_flow http_reply_stream_chunk(struct http_req *r, struct buf *body)
+{
+	enum http_flow flow;
+
+	assert(r->stream.is_on && !r->stream.is_waiting);
+	flow = http_server_stream_chunk(r, buf_str(body));
+	buf_reset(body);
+	return flow;
+}
+
+void http_reply_stream_end(struct http_req *r)
+{
+	assert(r->stream.is_on);
+	http_server_stream_end(r);
+}
+
+void http_reply_stream_abort(struct http_req *r)
+{
+	assert(r->stream.is_on);
+	http_server_stream_abort(r);
+}
+
 void http_reply_redirect(struct http_req *r, const char *location)
 {
 	http_reply_header(r, "Location", location);

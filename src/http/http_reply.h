@@ -1,8 +1,8 @@
 /*
  * http_reply.h - the one way out: status, headers, JSON body.
  *
- * Every function answers the request and ends it: the struct is gone when
- * they return.  They drop the body for HEAD, 204 and 304, use fixed reason
+ * Every function but those of a stream answers the request and ends it: the
+ * struct is gone when they return.  They drop the body for HEAD, 204 and 304, use fixed reason
  * phrases, add nosniff and X-Correlation-ID, and record the HTTP metrics and
  * the access line (hardening H11).
  */
@@ -33,5 +33,27 @@ void http_reply_unavailable(
 	struct http_req *r, int retry_after_s, const char *why);
 /* Redirect 307, empty body. */
 void http_reply_redirect(struct http_req *r, const char *location);
+
+/*
+ * An answer in pieces, for what is too large to be held in memory.  begin
+ * sends the head; from then on the handler's deadline does not apply, but a
+ * client that reads nothing for the idle timeout is cut off.  The request
+ * ends with end, or with abort when the rest cannot be had: the client sees
+ * that the body is not whole.
+ */
+enum http_flow {
+	HTTP_FLOW_GO,
+	HTTP_FLOW_WAIT, /* enough for now: on_ready will tell */
+	HTTP_FLOW_GONE  /* nobody reads any more; call end all the same */
+};
+/* on_ready: the client has read what was sent, or it has gone.  It runs once
+ * for each HTTP_FLOW_WAIT, from the loop. */
+void http_reply_stream_begin(struct http_req *r, int status, const char *type,
+	void (*on_ready)(void *arg), void *arg);
+/* Takes the bytes of body (the buf is emptied). */
+enum http_flow http_reply_stream_chunk(
+	struct http_req *r, struct buf *body) MUST_CHECK;
+void http_reply_stream_end(struct http_req *r);
+void http_reply_stream_abort(struct http_req *r);
 
 #endif

@@ -31,6 +31,16 @@ struct http_query {
 	struct str value; /* decoded */
 };
 
+/* An answer in pieces (http_reply.h). */
+struct http_stream {
+	bool is_on;
+	bool is_waiting; /* the producer was told to wait */
+	int status;
+	size_t bytes; /* of the body, so far */
+	void (*on_ready)(void *arg);
+	void *arg;
+};
+
 struct http_req {
 	struct arena arena;
 	struct http_server *server;
@@ -58,6 +68,7 @@ struct http_req {
 	const char *log_case;
 	int64_t log_points;
 	bool has_log_points;
+	struct http_stream stream;
 	void *auth;                  /* struct auth_principal, in the arena */
 	TAILQ_ENTRY(http_req) entry; /* requests in hand, oldest first */
 };

@@ -12,6 +12,7 @@
 #include <event2/bufferevent.h>
 #include <event2/event.h>
 #include <event2/http.h>
+#include <event2/http_struct.h>
 #include <event2/keyvalq_struct.h>
 #include <event2/listener.h>
 #include <stdlib.h>
@@ -23,12 +24,14 @@
 #include "http/http_priv.h"
 #include "http/http_reply.h"
 
-#define DRAIN_GRACE_MS    500         /* idle for less: may still ask */
-#define SPARE_MAX         256         /* idle http_req structs kept */
-#define TICK_MS           100         /* resolution of handler deadlines */
-#define BALANCE_MS        5           /* pause of a worker with its share */
-#define NO_DESCRIPTOR_MS  100         /* pause after EMFILE (H7) */
-#define REQUEST_ARENA_MAX (64u << 20) /* bytes one request may use */
+#define DRAIN_GRACE_MS    500          /* idle for less: may still ask */
+#define SPARE_MAX         256          /* idle http_req structs kept */
+#define TICK_MS           100          /* resolution of handler deadlines */
+#define BALANCE_MS        5            /* pause of a worker with its share */
+#define NO_DESCRIPTOR_MS  100          /* pause after EMFILE (H7) */
+#define REQUEST_ARENA_MAX (64u << 20)  /* bytes one request may use */
+#define STREAM_OUT_MAX    (256u << 10) /* bytes that wait for the client */
+#define STREAM_IN_MAX     (64u << 10)  /* bytes it may send meanwhile */
 
 static void accept_later(struct http_server *s, long ms)
 {
@@ -98,14 +101,26 @@ static struct bufferevent *on_new_bev(struct event_base *base, void *arg)
 	return c->bev;
 }
 
+/* The producer may go on, or learn with its next chunk that nobody reads. */
+static void stream_ready(struct http_req *r)
+{
+	if (!r->stream.is_waiting)
+		return;
+	r->stream.is_waiting = false;
+	r->stream.on_ready(r->stream.arg);
+}
+
 static void on_conn_gone(struct evhttp_connection *ev, void *arg)
 {
 	struct http_conn *c = arg;
 	struct http_server *s = c->server;
+	struct http_req *r = c->req;
 
 	(void)ev;
-	if (c->req != NULL)
-		c->req->conn = NULL;
+	if (r != NULL) {
+		r->conn = NULL;
+		stream_ready(r);
+	}
 	TAILQ_REMOVE(&s->conns, c, entry);
 	s->by_fd[c->fd] = NULL;
 	free(c);
@@ -247,20 +262,24 @@ static const char *reason_of(int status)
 	return "Unknown";
 }
 
-/* Hands the reply to evhttp and takes the request's evhttp side away. */
-static void send_reply(struct http_req *r, int status)
+/* What every reply says. */
+static void add_headers(struct http_req *r, bool closes)
 {
-	struct http_server *s = r->server;
-	struct evhttp_request *ev = r->ev;
-	struct evkeyvalq *headers = evhttp_request_get_output_headers(ev);
-	size_t bytes = evbuffer_get_length(s->out);
+	struct evkeyvalq *headers = evhttp_request_get_output_headers(r->ev);
 
 	evhttp_add_header(headers, "X-Content-Type-Options", "nosniff");
 	if (r->correlation_id[0] != '\0')
 		evhttp_add_header(
 			headers, "X-Correlation-ID", r->correlation_id);
-	if (s->draining)
+	if (closes || r->server->draining)
 		evhttp_add_header(headers, "Connection", "close");
+}
+
+/* The request's evhttp side, which is the caller's to end now. */
+static struct evhttp_request *take_ev(struct http_req *r)
+{
+	struct evhttp_request *ev = r->ev;
+
 	if (r->conn != NULL) {
 		r->conn->req = NULL;
 		r->conn->idle_since_ms = clock_mono_ms();
@@ -268,6 +287,18 @@ static void send_reply(struct http_req *r, int status)
 	r->conn = NULL;
 	r->ev = NULL;
 	r->body = (struct str){NULL, 0};
+	return ev;
+}
+
+/* Hands the reply to evhttp and takes the request's evhttp side away. */
+static void send_reply(struct http_req *r, int status)
+{
+	struct http_server *s = r->server;
+	size_t bytes = evbuffer_get_length(s->out);
+	struct evhttp_request *ev;
+
+	add_headers(r, false);
+	ev = take_ev(r);
 	evhttp_send_reply(ev, status, reason_of(status), s->out);
 	evbuffer_drain(s->out, evbuffer_get_length(s->out));
 	if (s->conf.on_done != NULL)
@@ -280,6 +311,115 @@ void http_server_finish(struct http_req *r, int status)
 		send_reply(r, status);
 	req_free(r);
 }
+
+/* ---- answers in pieces ------------------------------------------------------ */
+
+static struct bufferevent *bev_of(struct evhttp_request *ev)
+{
+	struct evhttp_connection *c = evhttp_request_get_connection(ev);
+
+	return c ? evhttp_connection_get_bufferevent(c) : NULL;
+}
+
+/* All of it has been read: the connection is an ordinary one again. */
+static void on_streamed(struct evhttp_request *ev, void *arg)
+{
+	struct http_server *s = arg;
+	struct timeval idle = {.tv_sec = s->conf.idle_timeout_s};
+	struct bufferevent *bev = bev_of(ev);
+
+	bufferevent_setwatermark(bev, EV_READ, 0, 0);
+	bufferevent_set_timeouts(bev, &idle, &idle);
+}
+
+/*
+ * evhttp goes on reading, to see the client's end: what it sends meanwhile is
+ * bounded, and its silence is no fault.
+ */
+void http_server_stream_begin(struct http_req *r)
+{
+	struct http_server *s = r->server;
+	struct timeval idle = {.tv_sec = s->conf.idle_timeout_s};
+	struct bufferevent *bev = bev_of(r->ev);
+
+	/* 1.0 has no chunks: the end of the body is that of the connection */
+	add_headers(r, r->ev->major == 1 && r->ev->minor == 0);
+	if (bev != NULL) {
+		bufferevent_setwatermark(bev, EV_READ, 0, STREAM_IN_MAX);
+		bufferevent_set_timeouts(bev, NULL, &idle);
+		evhttp_request_set_on_complete_cb(r->ev, on_streamed, s);
+	}
+	evhttp_send_reply_start(
+		r->ev, r->stream.status, reason_of(r->stream.status));
+}
+
+static void on_read_by_client(struct evhttp_connection *ev, void *arg)
+{
+	(void)ev;
+	stream_ready(arg);
+}
+
+enum http_flow http_server_stream_chunk(struct http_req *r, struct str bytes)
+{
+	struct bufferevent *bev = r->ev ? bev_of(r->ev) : NULL;
+	struct evbuffer *out = r->server->out;
+
+	if (bev == NULL)
+		return HTTP_FLOW_GONE;
+	r->stream.bytes += bytes.len;
+	evbuffer_add(out, bytes.p, bytes.len);
+	evhttp_send_reply_chunk_with_cb(r->ev, out, on_read_by_client, r);
+	evbuffer_drain(out, evbuffer_get_length(out));
+	if (evbuffer_get_length(bufferevent_get_output(bev)) <= STREAM_OUT_MAX)
+		return HTTP_FLOW_GO;
+	r->stream.is_waiting = true;
+	return HTTP_FLOW_WAIT;
+}
+
+static void stream_done(struct http_req *r, int status)
+{
+	struct http_server *s = r->server;
+
+	if (s->conf.on_done != NULL)
+		s->conf.on_done(r, status, r->stream.bytes);
+	req_free(r);
+}
+
+void http_server_stream_end(struct http_req *r)
+{
+	if (r->ev == NULL) {
+		req_free(r);
+		return;
+	}
+	evhttp_send_reply_end(take_ev(r));
+	stream_done(r, r->stream.status);
+}
+
+/* A reset, so that also a client of 1.0 knows that the body is not whole. */
+void http_server_stream_abort(struct http_req *r)
+{
+	static const struct sockaddr reset = {.sa_family = AF_UNSPEC};
+	struct evhttp_request *ev;
+	struct bufferevent *bev;
+
+	if (r->ev == NULL) {
+		req_free(r);
+		return;
+	}
+	ev = take_ev(r);
+	bev = bev_of(ev);
+	if (bev == NULL) {
+		evhttp_send_reply_end(ev);
+	} else {
+		/* evhttp would shut it down in good order first */
+		(void)connect(bufferevent_getfd(bev), &reset, sizeof(reset));
+		/* its request goes with it */
+		evhttp_connection_free(evhttp_request_get_connection(ev));
+	}
+	stream_done(r, 500);
+}
+
+/* ---- requests --------------------------------------------------------------- */
 
 static const char *method_of(struct evhttp_request *ev)
 {
@@ -419,7 +559,7 @@ static void expire_requests(struct http_server *s)
 
 		if (now - r->start_ns < limit_ns)
 			return;
-		if (r->ev == NULL)
+		if (r->ev == NULL || r->stream.is_on)
 			continue;
 		evbuffer_add(s->out, body, sizeof(body) - 1);
 		snprintf(len, sizeof(len), "%zu", sizeof(body) - 1);

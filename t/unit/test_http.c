@@ -2,7 +2,9 @@
  * Unit tests of src/http: the route table, and a server in this process that
  * a raw client socket talks to through the same event loop.
  */
+#define _GNU_SOURCE /* memmem */
 #include <criterion/criterion.h>
+#include <errno.h>
 #include <arpa/inet.h>
 #include <event2/event.h>
 #include <fcntl.h>
@@ -45,7 +47,67 @@ static void h_hold(struct http_req *r)
 	self.held = r;
 }
 
+/* A producer of numbered blocks that stops when it is told to wait. */
+static struct {
+	struct http_req *req;
+	struct buf block;
+	unsigned left, sent, waits, readies;
+	bool gone, ended;
+} producer;
+
+static void produce(void)
+{
+	enum http_flow flow = HTTP_FLOW_GO;
+
+	while (producer.left > 0 && flow == HTTP_FLOW_GO) {
+		buf_printf(&producer.block, "%08u%08192u", producer.sent, 0);
+		flow = http_reply_stream_chunk(producer.req, &producer.block);
+		if (flow == HTTP_FLOW_GONE) {
+			producer.gone = true;
+			producer.left = 0;
+			break;
+		}
+		producer.sent++;
+		producer.left--;
+	}
+	producer.waits += flow == HTTP_FLOW_WAIT;
+	if (flow == HTTP_FLOW_WAIT || producer.left > 0)
+		return;
+	http_reply_stream_end(producer.req);
+	producer.ended = true;
+}
+
+static void on_ready(void *arg)
+{
+	cr_assert_eq(arg, &producer);
+	producer.readies++;
+	produce();
+}
+
+static void stream_begin(struct http_req *r)
+{
+	producer.req = r;
+	buf_init(&producer.block, 0);
+	http_reply_stream_begin(r, 200, "text/plain", on_ready, &producer);
+}
+
+static void h_stream(struct http_req *r)
+{
+	stream_begin(r);
+	produce();
+}
+
+/* Some of the answer, and the rest never. */
+static void h_abort(struct http_req *r)
+{
+	stream_begin(r);
+	buf_add_str(&producer.block, STR("a part"));
+	cr_expect_eq(http_reply_stream_chunk(r, &producer.block), HTTP_FLOW_GO);
+}
+
 static const struct http_route routes[] = {
+	{.method = "GET", .template = "/stream", .handler = h_stream},
+	{.method = "GET", .template = "/abort", .handler = h_abort},
 	{.method = "GET", .template = "/echo", .handler = h_echo},
 	{.method = "POST", .template = "/echo", .handler = h_echo},
 	{.method = "GET", .template = "/item/fixed", .handler = h_echo},
@@ -73,7 +135,7 @@ static void on_drained(void *arg)
 	self.drained = true;
 }
 
-static void start(void)
+static void start_with(unsigned idle_timeout_s)
 {
 	struct sockaddr_in sin = {.sin_family = AF_INET,
 		.sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
@@ -84,7 +146,7 @@ static void start(void)
 		.max_strategy_bytes = 2000,
 		.max_header_bytes = 4096,
 		.max_connections = 50,
-		.idle_timeout_s = 30,
+		.idle_timeout_s = idle_timeout_s,
 		.handler_timeout_ms = 300,
 		.dispatch = dispatch,
 		.on_done = on_done};
@@ -96,6 +158,16 @@ static void start(void)
 	self.port = ntohs(sin.sin_port);
 	self.base = event_base_new();
 	self.server = http_server_new(self.base, &conf);
+}
+
+static void start(void)
+{
+	start_with(30);
+}
+
+static void start_impatient(void)
+{
+	start_with(1);
 }
 
 static int dial(void)
@@ -330,4 +402,186 @@ Test(server, drains, .init = start)
 	UNTIL(self.drained);
 	close(idle);
 	close(busy);
+}
+
+/* ---- answers in pieces ----------------------------------------------------- */
+
+#define STREAM_GET "GET /stream HTTP/1.1\r\nHost: h\r\n\r\n"
+#define BLOCK      8200
+#define LARGE      5000 /* blocks: more than the socket's buffers take */
+
+static int ask_stream(unsigned blocks, const char *request)
+{
+	int fd = dial();
+
+	producer.left = blocks;
+	cr_assert_eq(send(fd, request, strlen(request), 0),
+		(ssize_t)strlen(request));
+	return fd;
+}
+
+/* The producer waits, and nothing has moved for a while. */
+static bool is_stuck(void)
+{
+	static uint64_t since_ms;
+	static unsigned sent;
+
+	if (since_ms == 0 || sent != producer.sent) {
+		since_ms = clock_mono_ms();
+		sent = producer.sent;
+	}
+	return producer.waits > producer.readies &&
+	       clock_mono_ms() - since_ms > 100;
+}
+
+/* Reads what is there; false at the end of the connection. */
+static bool read_some(int fd, struct buf *in, size_t max)
+{
+	ssize_t got = recv(fd, buf_reserve(in, max), max, 0);
+
+	if (got > 0)
+		in->len += (size_t)got;
+	return got > 0 || (got < 0 && errno == EAGAIN);
+}
+
+/* Blocks of a chunked body, all whole and in order; -1 for anything else. */
+static int blocks_of(struct str in, size_t *used_r)
+{
+	const char *p = memmem(in.p, in.len, "\r\n\r\n", 4), *end;
+	int n = 0;
+
+	end = in.p + in.len;
+	if (p == NULL)
+		return -1;
+	for (p += 4; end - p >= 5; n++, p += 6 + BLOCK + 2) {
+		char head[24];
+
+		if (memcmp(p, "0\r\n\r\n", 5) == 0) {
+			*used_r = (size_t)(p + 5 - in.p);
+			return n;
+		}
+		snprintf(head, sizeof(head), "%x\r\n%08d", BLOCK, n);
+		if (end - p < 6 + BLOCK + 2 || memcmp(p, head, 14) != 0)
+			return -1;
+	}
+	return -1;
+}
+
+Test(stream, arrives_whole_and_the_connection_stays, .init = start)
+{
+	/* the second request comes while the first is being answered (H9) */
+	int fd = ask_stream(LARGE,
+		STREAM_GET "GET /echo?q=after HTTP/1.1\r\nHost: h\r\n\r\n");
+	size_t used = 0;
+	struct buf in;
+
+	buf_init(&in, 0);
+	UNTIL(is_stuck());
+	/* past the handler's deadline: it does not count any more */
+	for (uint64_t end = clock_mono_ms() + 500; clock_mono_ms() < end;)
+		event_base_loop(self.base, EVLOOP_NONBLOCK);
+	cr_expect_eq(self.done, 0);
+	cr_expect_lt(producer.sent, LARGE, "the producer has to wait");
+	UNTIL(({
+		cr_assert(read_some(fd, &in, 65536));
+		self.done == 2 &&
+			memmem(in.p, in.len, "\r\n\r\nafter", 9) != NULL;
+	}));
+	cr_expect_eq(blocks_of(buf_str(&in), &used), LARGE);
+	cr_expect_eq(memcmp(in.p + used, "HTTP/1.1 200", 12), 0);
+	cr_expect_eq(producer.waits, producer.readies);
+	cr_expect_eq(http_server_in_hand(self.server), 0);
+	cr_expect_eq(http_server_connections(self.server), 1);
+	close(fd);
+	buf_fini(&in);
+	UNTIL(http_server_connections(self.server) == 0);
+}
+
+Test(stream, ends_with_the_connection_for_http_1_0, .init = start)
+{
+	int fd = ask_stream(2, "GET /stream HTTP/1.0\r\n"
+			       "Connection: keep-alive\r\n\r\n");
+	struct buf in;
+
+	buf_init(&in, 0);
+	UNTIL(!read_some(fd, &in, 65536));
+	buf_add_char(&in, '\0');
+	cr_expect(strstr(in.p, "Connection: close\r\n"), "%.400s", in.p);
+	cr_expect_null(strstr(in.p, "chunked"));
+	cr_expect_eq(strlen(strstr(in.p, "\r\n\r\n") + 4), 2 * BLOCK);
+	close(fd);
+	buf_fini(&in);
+}
+
+Test(stream, survives_a_client_that_leaves, .init = start)
+{
+	int fd = ask_stream(LARGE, STREAM_GET);
+
+	UNTIL(is_stuck());
+	close(fd);
+	UNTIL(producer.ended);
+	cr_expect(producer.gone);
+	cr_expect_eq(http_server_in_hand(self.server), 0);
+	cr_expect_eq(http_server_connections(self.server), 0);
+	cr_expect_eq(self.done, 1);
+}
+
+Test(stream, cuts_a_client_that_reads_nothing, .init = start_impatient)
+{
+	int fd = ask_stream(LARGE, STREAM_GET);
+	uint64_t start_ms;
+
+	UNTIL(is_stuck());
+	start_ms = clock_mono_ms();
+	UNTIL(producer.ended);
+	cr_expect(producer.gone);
+	cr_expect_geq(clock_mono_ms() - start_ms, 700);
+	cr_expect_eq(http_server_in_hand(self.server), 0);
+	cr_expect_eq(http_server_connections(self.server), 0);
+	close(fd);
+}
+
+Test(stream, keeps_a_client_that_reads_slowly, .init = start_impatient)
+{
+	int fd = ask_stream(LARGE, STREAM_GET);
+	uint64_t start_ms = clock_mono_ms(), next_ms = start_ms;
+	size_t used;
+	struct buf in;
+
+	buf_init(&in, 0);
+	/* some each 50 ms, for more than the idle timeout */
+	UNTIL(({
+		if (clock_mono_ms() >= next_ms) {
+			next_ms += 50;
+			cr_assert(read_some(fd, &in, 1 << 20));
+		}
+		clock_mono_ms() - start_ms > 1500;
+	}));
+	cr_expect_not(producer.ended);
+	UNTIL(({
+		cr_assert(read_some(fd, &in, 1 << 20));
+		self.done == 1 && blocks_of(buf_str(&in), &used) == LARGE;
+	}));
+	close(fd);
+	buf_fini(&in);
+}
+
+Test(stream, that_is_aborted_is_seen_as_broken, .init = start)
+{
+	int fd = ask_stream(0, "GET /abort HTTP/1.1\r\nHost: h\r\n\r\n");
+	struct buf in;
+
+	buf_init(&in, 0);
+	UNTIL(({
+		cr_assert(read_some(fd, &in, 4096));
+		in.len > 0 && memmem(in.p, in.len, "a part\r\n", 8) != NULL;
+	}));
+	http_reply_stream_abort(producer.req);
+	cr_expect_eq(http_server_in_hand(self.server), 0);
+	cr_expect_eq(http_server_connections(self.server), 0);
+	cr_expect_not(read_some(fd, &in, 4096));
+	cr_expect_eq(errno, ECONNRESET);
+	cr_expect_eq(self.done, 1);
+	close(fd);
+	buf_fini(&in);
 }
