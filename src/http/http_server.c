@@ -638,8 +638,8 @@ struct http_server *http_server_new(
 	s->accept_ev = evtimer_new(base, on_accept_timer, s);
 	s->tick_ev = event_new(base, -1, EV_PERSIST, on_tick, s);
 	make_evhttp(s);
-	s->listener = evconnlistener_new(
-		base, NULL, NULL, LEV_OPT_CLOSE_ON_EXEC, 0, conf->listen_fd);
+	s->listener = evconnlistener_new(base, NULL, NULL,
+		LEV_OPT_CLOSE_ON_EXEC | LEV_OPT_DISABLED, 0, conf->listen_fd);
 	if (s->out == NULL || s->adopt_ev == NULL || s->accept_ev == NULL ||
 		s->tick_ev == NULL || s->listener == NULL ||
 		evhttp_bind_listener(s->evhttp, s->listener) == NULL)
@@ -647,6 +647,12 @@ struct http_server *http_server_new(
 	evconnlistener_set_error_cb(s->listener, on_accept_error);
 	event_add(s->tick_ev, &tick);
 	return s;
+}
+
+void http_server_start_accepting(struct http_server *s)
+{
+	if (!s->draining)
+		evconnlistener_enable(s->listener);
 }
 
 void http_server_stop_accepting(struct http_server *s)

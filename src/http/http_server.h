@@ -2,7 +2,7 @@
  * http_server.h - evhttp on an inherited listening socket (STYLE 7,
  * hardening H5 to H9, H11, H12).
  *
- * Life: new (base made after fork) -> serving -> drain (stops accepting,
+ * Life: new (base made after fork) -> start_accepting -> drain (stops accepting,
  * closes idle connections, finishes what is in hand) -> on_drained.  The
  * evhttp object is never freed with requests in hand; the process exits.
  */
@@ -41,6 +41,8 @@ struct http_server_conf {
 
 struct http_server *http_server_new(
 	struct event_base *base, const struct http_server_conf *conf);
+/* A new server accepts from here on. */
+void http_server_start_accepting(struct http_server *s);
 /* Stops accepting now, keeps what is open. */
 void http_server_stop_accepting(struct http_server *s);
 /* Stops accepting; on_drained runs from the loop when every connection is

@@ -125,8 +125,10 @@ static void init_http(void)
 		.dispatch = dispatch,
 	};
 
-	if (self.in->metrics_fd >= 0)
-		self.http = http_server_new(self.base, &hc);
+	if (self.in->metrics_fd < 0)
+		return;
+	self.http = http_server_new(self.base, &hc);
+	http_server_start_accepting(self.http);
 }
 
 static void init(const struct inherit *in)

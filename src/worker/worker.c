@@ -41,13 +41,15 @@ enum {
 	STEP_BACK_PART = 16,  /* of one's share, above which others are first */
 	BEAT_STALE_MS = 3000, /* a worker that does not count */
 	TRACE_RING_BYTES = 8 << 20,
-	RUN_ARENA_BYTES = 1 << 20
+	RUN_ARENA_BYTES = 1 << 20,
+	DB_PATIENCE_MS = 1000 /* wait for the database before serving */
 };
 
 static struct worker {
 	const struct inherit *in;
 	struct app app;
-	struct event *on_term, *on_quit, *death, *beat, *deadline;
+	struct event *on_term, *on_quit, *death, *beat, *deadline, *patience;
+	bool is_serving;
 	uint64_t stepped_back_ms; /* since when we do not accept; 0: we do */
 	uint64_t requests_cnt;
 } self;
@@ -268,9 +270,44 @@ static int schema_on_check(
 	return 0;
 }
 
+static void tell_ready(int fd)
+{
+	if (fd < 0)
+		return;
+	if (write(fd, "r", 1) != 1)
+		log_warn("cannot tell the master that we are ready");
+	close(fd);
+}
+
+/*
+ * Requests come in once the database answers, so that a worker that joins
+ * the others in a reload never says 503 for want of a connection; without a
+ * database, soon.
+ */
+static void serve(void)
+{
+	if (self.is_serving || self.app.draining)
+		return;
+	self.is_serving = true;
+	event_del(self.patience);
+	http_server_start_accepting(self.app.server);
+	log_info("worker is ready generation=%u", self.in->generation);
+	tell_ready(self.in->ready_fd);
+}
+
+static void patience_on_timer(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	(void)arg;
+	serve();
+}
+
 static void database_on_state(void *arg, bool healthy)
 {
 	(void)arg;
+	if (healthy)
+		serve();
 	if (healthy)
 		log_info("database is available");
 	else if (!self.app.draining)
@@ -357,6 +394,8 @@ static void beat_on_timer(evutil_socket_t fd, short what, void *arg)
 static void watch_signals(void)
 {
 	static const struct timeval second = {1, 0};
+	static const struct timeval patience = {
+		DB_PATIENCE_MS / 1000, DB_PATIENCE_MS % 1000 * 1000};
 
 	self.on_term = add_event(
 		SIGTERM, EV_SIGNAL | EV_PERSIST, term_on_signal, NULL);
@@ -366,6 +405,7 @@ static void watch_signals(void)
 		death_on_readable, NULL);
 	self.beat = add_event(-1, EV_PERSIST, beat_on_timer, &second);
 	self.deadline = add_event(-1, 0, deadline_on_timer, NULL);
+	self.patience = add_event(-1, EV_TIMEOUT, patience_on_timer, &patience);
 }
 
 static void open_server(struct app *app)
@@ -415,26 +455,15 @@ static void init(const struct inherit *in)
 	app->batch = svc_batch_new(app);
 	app->evidence = svc_evidence_new(app);
 	app->auth = auth_new(app->conf);
-	open_database(app);
 	open_server(app);
 	watch_signals();
+	open_database(app);
 	shm_beat();
-}
-
-static void tell_ready(int fd)
-{
-	if (fd < 0)
-		return;
-	if (write(fd, "r", 1) != 1)
-		log_warn("cannot tell the master that we are ready");
-	close(fd);
 }
 
 void worker_main(const struct inherit *in)
 {
 	init(in);
-	log_info("worker is ready generation=%u", in->generation);
-	tell_ready(in->ready_fd);
 	if (event_base_dispatch(self.app.base) < 0)
 		fatal("the event loop failed");
 	leave(0);

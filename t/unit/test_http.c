@@ -158,6 +158,7 @@ static void start_with(unsigned idle_timeout_s)
 	self.port = ntohs(sin.sin_port);
 	self.base = event_base_new();
 	self.server = http_server_new(self.base, &conf);
+	http_server_start_accepting(self.server);
 }
 
 static void start(void)
