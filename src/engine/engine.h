@@ -70,6 +70,8 @@ struct engine_info {
 };
 
 const struct engine_info *engine_info(const struct engine_builtin *b);
+/* How it decides, for dsl_tree_walk_text; static. */
+const char *engine_flow(const struct engine_builtin *b);
 /* Bit 1 << enum dsl_field for each analytics value that it reads. */
 uint32_t engine_needs(const struct engine_builtin *b);
 
