@@ -493,6 +493,26 @@ struct dsl_program *dsl_compile(const struct jv *norm)
 	return p;
 }
 
+int dsl_load(struct arena *a, const struct jv *ast,
+	const struct dsl_limits *lim, struct dsl_program **prog_r,
+	struct dsl_error *err_r)
+{
+	static struct jv_member nothing[] = {
+		{{"type", 4}, {.type = JV_STR, .u.s = {"program", 7}}},
+		{{"id", 2}, {.type = JV_STR, .u.s = {"p.program.0", 11}}},
+	};
+	struct jv norm = {.type = JV_OBJ, .n = 2, .u.obj = nothing};
+
+	*prog_r = NULL;
+	if (ast->type == JV_NULL)
+		return 0;
+	if ((ast->type != JV_OBJ || ast->n > 0) &&
+		dsl_check(a, ast, lim, &norm, err_r) < 0)
+		return -1;
+	*prog_r = dsl_compile(&norm);
+	return 0;
+}
+
 struct dsl_program *dsl_program_ref(struct dsl_program *p)
 {
 	p->refs++;

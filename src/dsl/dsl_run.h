@@ -62,6 +62,14 @@ struct dsl_program;
 
 /* From a checked, normalised AST. Never fails for one. */
 struct dsl_program *dsl_compile(const struct jv *norm);
+/*
+ * From what is stored as a program: null is none (*prog_r NULL), {} is one
+ * that does nothing, anything else is checked and compiled.  What err_r
+ * mentions lives in the arena.
+ */
+int dsl_load(struct arena *a, const struct jv *ast,
+	const struct dsl_limits *lim, struct dsl_program **prog_r,
+	struct dsl_error *err_r) MUST_CHECK;
 struct dsl_program *dsl_program_ref(struct dsl_program *p);
 void dsl_program_unref(struct dsl_program **p);
 

@@ -311,7 +311,7 @@ static void strategy_compile(
 		.depth = 512, .values = 4000000, .string_bytes = 8 << 20};
 	struct dsl_limits lim = svc_dsl_limits(conf);
 	struct json_err jerr;
-	struct jv ast, norm;
+	struct jv ast;
 
 	/* limits lowered since it was stored are met by its runs (dsl.md 13) */
 	lim.max_nodes = STORED_NODES_MAX;
@@ -324,11 +324,10 @@ static void strategy_compile(
 	if (ast.type == JV_NULL)
 		return;
 	dsl_hash(&ast, s->ast_sha256);
-	if (dsl_check(&s->arena, &ast, &lim, &norm, &s->fault) != 0) {
+	if (dsl_load(&s->arena, &ast, &lim, &s->prog, &s->fault) != 0) {
 		s->is_broken = true;
 		return;
 	}
-	s->prog = dsl_compile(&norm);
 	arena_fini(&s->arena);
 	arena_init(&s->arena, 0);
 }
