@@ -23,6 +23,11 @@ struct engine_analytics {
 	int64_t task_count;  /* awards on the task */
 	int64_t user_count;  /* the user's awards on the task */
 	int64_t user_recent; /* the same within the last 300 s */
+	int64_t recent;      /* the same within engine_needs.window_us */
+	/* of engine_needs.game; means are floats, or the int -1 without rows */
+	int64_t game_user_count; /* the user's awards in the game */
+	struct jv game_minutes;  /* mean of data.minutes above 0 in the game */
+	struct jv game_user_minutes; /* the same of the user's awards */
 	/* seconds: float, or the int -1 or 0 of dsl.md 17 without rows */
 	struct jv user_avg;
 	struct jv all_avg;
@@ -70,14 +75,39 @@ struct engine_info {
 };
 
 const struct engine_info *engine_info(const struct engine_builtin *b);
-/* How it decides, for dsl_tree_walk_text; static. */
-const char *engine_flow(const struct engine_builtin *b);
-/* Bit 1 << enum dsl_field for each analytics value that it reads. */
-uint32_t engine_needs(const struct engine_builtin *b);
+
+/* What must be read before a strategy runs. */
+struct engine_needs {
+	uint32_t fields;   /* 1 << enum dsl_field, those of engine_analytics */
+	bool recent;       /* also `recent`, within window_us */
+	bool game;         /* also game_*; of `recent` only whether it is 0 */
+	int64_t window_us; /* 0 and above */
+};
+
+/* Adds what b needs with these variables (as in engine_score). */
+void engine_needs(const struct engine_builtin *b, const struct jv *vars,
+	struct engine_needs *needs);
+
+/* What a built-in asked for, in the order in which it asks. */
+enum engine_read {
+	ENGINE_R_TASK_COUNT,
+	ENGINE_R_USER_COUNT,
+	ENGINE_R_USER_AVG,
+	ENGINE_R_ALL_AVG,
+	ENGINE_R_LAST_DIFF,
+	ENGINE_R_NEW_LAST_DIFF,
+	ENGINE_R_RECENT,
+	ENGINE_R_TASK_PARAMS,
+	ENGINE_R_HAS_RECENT,
+	ENGINE_R_GAME_USER_COUNT,
+	ENGINE_R_GAME_MINUTES,
+	ENGINE_R_GAME_USER_MINUTES
+};
 
 struct engine_result {
 	struct jv points;
 	struct str case_name; /* static or in the arena */
+	uint32_t reads;       /* 1 << enum engine_read; on failure too */
 };
 
 /*

@@ -5,7 +5,9 @@
 #include "dsl/dsl_value.h"
 #include "engine/engine_impl.h"
 
-#define ID "constantEffortStrategy"
+#define ID               "constantEffortStrategy"
+#define INTERVAL         "variable_constant_effort_interval_minutes"
+#define INTERVAL_MINUTES 5
 
 /* min(max(int(x), 1), max_points), ties as in dsl.md 2.2. */
 static int bounded(double x, const struct jv *max_points, struct jv *res_r)
@@ -25,14 +27,18 @@ static enum dsl_status score(const struct engine_event *ev,
 	const struct jv *vars, struct engine_result *res_r,
 	struct dsl_error *err_r)
 {
-	struct jv max_points;
+	struct jv max_points, interval;
 	double max;
 	enum dsl_status s = engine_var(
 		vars, ID, "variable_max_points", 100, &max_points, err_r);
 
 	if (s != DSL_STATUS_OK)
 		return s;
-	if (ev->an->user_recent <= 0) {
+	s = engine_var(vars, ID, INTERVAL, INTERVAL_MINUTES, &interval, err_r);
+	if (s != DSL_STATUS_OK)
+		return s;
+	res_r->reads = ENGINE_READ(RECENT);
+	if (ev->an->recent <= 0) {
 		res_r->points = jv_int(1);
 		res_r->case_name = STR("BasicReward");
 		return DSL_STATUS_OK;
@@ -42,12 +48,18 @@ static enum dsl_status score(const struct engine_event *ev,
 	if (max == 0)
 		return engine_fail_var(
 			err_r, ID, "variable_max_points", "must not be 0");
-	if (bounded(((double)ev->an->user_recent + 1) / max * 100, &max_points,
+	if (bounded(((double)ev->an->recent + 1) / max * 100, &max_points,
 		    &res_r->points) < 0)
 		return engine_fail_var(err_r, ID, "variable_max_points",
 			"makes points that are no number");
 	res_r->case_name = STR("ConstantEffortReward");
 	return DSL_STATUS_OK;
+}
+
+static void needs(const struct jv *vars, struct engine_needs *n)
+{
+	n->recent = true;
+	n->window_us = engine_var_minutes_us(vars, INTERVAL, INTERVAL_MINUTES);
 }
 
 const struct engine_builtin engine_constant_effort = {
@@ -68,6 +80,6 @@ const struct engine_builtin engine_constant_effort = {
 				     "\"variable_max_points\":100}",
 			.can_score = true,
 		},
-	.needs = ENGINE_NEED(USER_RECENT),
+	.needs = needs,
 	.score = score,
 };

@@ -65,6 +65,7 @@ static enum dsl_status by_change(const struct engine_analytics *an,
 {
 	const struct jv zero = jv_int(0);
 
+	res_r->reads |= ENGINE_READ(LAST_DIFF) | ENGINE_READ(NEW_LAST_DIFF);
 	if (less(&zero, d)) {
 		if (less(d, &an->all_avg))
 			return give(res_r, v->individual_over_global,
@@ -100,10 +101,13 @@ static enum dsl_status score(const struct engine_event *ev,
 
 	if (s != DSL_STATUS_OK)
 		return s;
+	res_r->reads |= ENGINE_READ(TASK_COUNT);
 	if (an->task_count < 2)
 		return give(res_r, v.basic, "BasicEngagement");
+	res_r->reads |= ENGINE_READ(USER_COUNT);
 	if (an->user_count <= 2)
 		return give(res_r, jv_int(1), "default");
+	res_r->reads |= ENGINE_READ(USER_AVG) | ENGINE_READ(ALL_AVG);
 	if (less(&an->user_avg, &an->all_avg)) {
 		if (dsl_arith(&no_text, DSL_ADD, &v.basic, &v.bonus, &sum) !=
 			DSL_OK)
@@ -141,7 +145,7 @@ const struct engine_builtin engine_default = {
 			.variables = VARIABLES,
 			.can_score = true,
 		},
-	.needs = NEEDS,
+	.fields = NEEDS,
 	.score = score,
 };
 
@@ -159,6 +163,6 @@ const struct engine_builtin engine_socio_bee = {
 			.variables = VARIABLES,
 			.can_score = true,
 		},
-	.needs = NEEDS,
+	.fields = NEEDS,
 	.score = score,
 };

@@ -9,7 +9,9 @@
 
 struct engine_builtin {
 	struct engine_info info;
-	uint32_t needs; /* 1 << enum dsl_field */
+	uint32_t fields; /* 1 << enum dsl_field */
+	/* What it needs besides; may be NULL, as vars may. */
+	void (*needs)(const struct jv *vars, struct engine_needs *needs);
 	/* NULL: listed only.  vars may be NULL. */
 	enum dsl_status (*score)(const struct engine_event *ev,
 		const struct jv *vars, struct engine_result *res_r,
@@ -17,10 +19,17 @@ struct engine_builtin {
 };
 
 #define ENGINE_NEED(f) (UINT32_C(1) << DSL_F_##f)
+#define ENGINE_READ(r) (UINT32_C(1) << ENGINE_R_##r)
 
 extern const struct engine_builtin engine_default;
 extern const struct engine_builtin engine_socio_bee;
 extern const struct engine_builtin engine_constant_effort;
+extern const struct engine_builtin engine_greengage;
+extern const struct engine_builtin engine_greencrowd;
+
+/* DSL_PARENT_FAILED: the built-in cannot score the event, `why`. */
+enum dsl_status engine_fail(
+	struct dsl_error *err_r, const char *parent, const char *why);
 
 /* DSL_PARENT_FAILED at a variable that cannot be used. */
 enum dsl_status engine_fail_var(struct dsl_error *err_r, const char *parent,
@@ -32,5 +41,11 @@ enum dsl_status engine_fail_var(struct dsl_error *err_r, const char *parent,
 enum dsl_status engine_var(const struct jv *vars, const char *parent,
 	const char *name, int64_t def, struct jv *v_r,
 	struct dsl_error *err_r) MUST_CHECK;
+/*
+ * The variable `name`, minutes, as microseconds from 0 to 300 years; what
+ * engine_var refuses counts as 0.
+ */
+int64_t engine_var_minutes_us(
+	const struct jv *vars, const char *name, int64_t def);
 
 #endif

@@ -12,6 +12,12 @@ static const struct db_stmt stmt_read = {
 	.nparams = sizeof(STORE_SCORE_READ_TYPES) - 1,
 	.types = STORE_SCORE_READ_TYPES,
 };
+static const struct db_stmt stmt_more = {
+	.name = "score_read_more",
+	.sql = STORE_SCORE_MORE_SQL,
+	.nparams = sizeof(STORE_SCORE_MORE_TYPES) - 1,
+	.types = STORE_SCORE_MORE_TYPES,
+};
 static const struct db_stmt stmt_find = {
 	.name = "award_replay",
 	.sql = STORE_AWARD_REPLAY_SQL,
@@ -29,16 +35,39 @@ _Static_assert(sizeof(STORE_AWARD_TYPES) - 1 ==
 		       NELEM(((struct store_award_write *)0)->params),
 	"one parameter a type letter");
 
-void store_score_read(struct store_op *op, struct db_pool *db,
-	const struct uuid *task_id, struct str user, struct str key,
-	bool with_recent)
+static void bind_read(struct store_op *op, const struct uuid *task_id,
+	struct str user, struct str key, bool with_recent)
 {
 	store_op_uuid(op, task_id);
 	store_op_text(op, user);
 	store_op_text(op, key);
 	store_op_bool(op, with_recent);
 	store_op_int(op, STORE_RECENT_S);
+}
+
+void store_score_read(struct store_op *op, struct db_pool *db,
+	const struct uuid *task_id, struct str user, struct str key,
+	bool with_recent)
+{
+	bind_read(op, task_id, user, key, with_recent);
 	store_op_run(op, db, DB_LANE_READ, &stmt_read);
+}
+
+void store_score_read_more(struct store_op *op, struct db_pool *db,
+	const struct uuid *task_id, struct str user, struct str key,
+	bool with_recent, struct store_more *more)
+{
+	bind_read(op, task_id, user, key, with_recent);
+	store_op_uuid(&more->op, task_id);
+	store_op_text(&more->op, user);
+	store_op_uuid(&more->op, &more->game_id);
+	store_op_bool(&more->op, more->with_game);
+	store_op_int(&more->op, more->window_us);
+	more->calls[0] =
+		(struct db_call){.stmt = &stmt_read, .params = op->params};
+	more->calls[1] =
+		(struct db_call){.stmt = &stmt_more, .params = more->op.params};
+	store_op_run_calls(op, db, DB_LANE_READ, more->calls, 2);
 }
 
 static int64_t row_i64(const struct db_res *res, int col, int64_t none)
@@ -81,6 +110,24 @@ void store_score_row(
 	s_r->task_first_us = row_i64(res, 11, STORE_TIME_NONE);
 	s_r->task_last_us = row_i64(res, 12, STORE_TIME_NONE);
 	s_r->user_recent_cnt = row_i64(res, 13, 0);
+}
+
+static double row_double(const struct db_res *res, int col)
+{
+	double v;
+
+	return db_row_double(res, 0, col, &v) ? v : 0;
+}
+
+void store_more_row(const struct db_res *res, struct store_more *more)
+{
+	assert(db_res_rows(res) == 1);
+	more->window_cnt = row_i64(res, 0, 0);
+	more->minutes_n = row_i64(res, 1, 0);
+	more->minutes_sum = row_double(res, 2);
+	more->user_cnt = row_i64(res, 3, 0);
+	more->user_minutes_n = row_i64(res, 4, 0);
+	more->user_minutes_sum = row_double(res, 5);
 }
 
 void store_award_find(struct store_op *op, struct db_pool *db,

@@ -40,6 +40,30 @@ struct store_score {
 void store_score_read(struct store_op *op, struct db_pool *db,
 	const struct uuid *task_id, struct str user, struct str key,
 	bool with_recent);
+/*
+ * What some built-ins ask besides (dsl.md 17, the second table), read in the
+ * same round trip.  All zero before its use; lives as long as the op.
+ */
+struct store_more {
+	/* in */
+	struct uuid game_id;
+	bool with_game;    /* the minutes; of the window only whether any */
+	int64_t window_us; /* which awards of the user on the task count */
+	/* inner */
+	struct store_op op;
+	struct db_call calls[2];
+	/* out, by store_more_row */
+	int64_t window_cnt;
+	int64_t user_cnt; /* the user's awards in the game */
+	int64_t minutes_n, user_minutes_n;
+	double minutes_sum, user_minutes_sum;
+};
+
+/* As store_score_read; the second result of the reply is for `more`. */
+void store_score_read_more(struct store_op *op, struct db_pool *db,
+	const struct uuid *task_id, struct str user, struct str key,
+	bool with_recent, struct store_more *more);
+void store_more_row(const struct db_res *res, struct store_more *more);
 void store_score_row(
 	struct arena *a, const struct db_res *res, struct store_score *s_r);
 

@@ -82,6 +82,44 @@
 		"ORDER BY created_at OFFSET 0) q) r"
 
 /*
+ * What some built-ins ask besides; from the aggregates, but for the window.
+ *
+ * Parameters (types "utubl"):
+ *   $1 uuid   task
+ *   $2 text   external user id
+ *   $3 uuid   game
+ *   $4 bool   read the game's figures; of the window only whether any
+ *   $5 int8   the window, us
+ * Columns of the one row:
+ *   0 int8    awards of the user on the task within the window
+ *   1 int8    awards in the game with data.minutes above 0
+ *   2 float8  the sum of those minutes
+ *   3 int8    awards of the user in the game
+ *   4 int8    those with data.minutes above 0
+ *   5 float8  the sum of those minutes
+ */
+#define STORE_SCORE_MORE_TYPES "utubl"
+#define STORE_SCORE_MORE_SQL \
+	"SELECT r.n, g.n, g.minutes, coalesce(m.awards, 0), m.n, m.minutes " \
+	"FROM (SELECT id FROM (SELECT 1) one LEFT JOIN public.users " \
+		"ON \"externalUserId\" = $2) u " \
+	"CROSS JOIN LATERAL (SELECT count(*) AS n FROM (SELECT 1 " \
+		"FROM public.userpoints WHERE \"taskId\" = $1 " \
+		"AND \"userId\" = u.id " \
+		"AND created_at > now() - $5 * interval '1 microsecond' " \
+		"ORDER BY created_at LIMIT CASE WHEN $4 THEN 1 END) q) r " \
+	"CROSS JOIN LATERAL (SELECT sum(a.minutes_n)::bigint AS n, " \
+		"sum(a.minutes_sum) AS minutes FROM public.tasks k " \
+		"JOIN gamed.agg_task a ON a.task_id = k.id " \
+		"WHERE $4 AND k.\"gameId\" = $3) g " \
+	"CROSS JOIN LATERAL (SELECT sum(a.n)::bigint AS awards, " \
+		"sum(a.minutes_n)::bigint AS n, " \
+		"sum(a.minutes_sum) AS minutes FROM public.tasks k " \
+		"JOIN gamed.agg_user_task a ON a.task_id = k.id " \
+		"AND a.user_id = u.id " \
+		"WHERE $4 AND k.\"gameId\" = $3) m"
+
+/*
  * Up to 64 awards, any mix of users and tasks, in one statement and so in
  * one transaction.  All arrays have the same length; element i is award i.
  *

@@ -8,6 +8,7 @@ void store_op_init(struct store_op *op, store_cb cb, void *arg)
 {
 	memset(&op->job, 0, sizeof(op->job));
 	op->params_cnt = 0;
+	op->deadline_ms = 0;
 	op->cb = cb;
 	op->arg = arg;
 }
@@ -70,9 +71,16 @@ void store_op_run(struct store_op *op, struct db_pool *db, enum db_lane lane,
 {
 	assert(op->params_cnt == stmt->nparams);
 	op->call = (struct db_call){.stmt = stmt, .params = op->params};
+	store_op_run_calls(op, db, lane, &op->call, 1);
+}
+
+void store_op_run_calls(struct store_op *op, struct db_pool *db,
+	enum db_lane lane, const struct db_call *calls, unsigned calls_cnt)
+{
 	op->job = (struct db_job){.lane = lane,
-		.calls = &op->call,
-		.calls_cnt = 1,
+		.calls = calls,
+		.calls_cnt = calls_cnt,
+		.deadline_ms = op->deadline_ms,
 		.cb = on_reply,
 		.arg = op};
 	db_pool_submit(db, &op->job);

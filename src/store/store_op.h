@@ -27,6 +27,7 @@ struct store_op {
 	char nums[DB_PARAMS_MAX][STORE_NUM_MAX]; /* text form of integers */
 	uint8_t uuids[DB_PARAMS_MAX][16];
 	int params_cnt;
+	uint32_t deadline_ms; /* of the job; 0: the pool's default */
 	store_cb cb;
 	void *arg;
 };
@@ -40,6 +41,10 @@ void store_op_bool(struct store_op *op, bool v);
 /* Array literal or other text form; s must be NUL-terminated. */
 void store_op_literal(struct store_op *op, const char *s);
 /* Sends it; the parameters bound must be those of the statement. */
+/* As store_op_run, of several statements in one transaction; the calls and
+ * what they point to live until the callback ran. */
+void store_op_run_calls(struct store_op *op, struct db_pool *db,
+	enum db_lane lane, const struct db_call *calls, unsigned calls_cnt);
 void store_op_run(struct store_op *op, struct db_pool *db, enum db_lane lane,
 	const struct db_stmt *stmt);
 

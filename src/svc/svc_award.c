@@ -17,18 +17,15 @@
 #include "svc/app.h"
 #include "svc/svc_evidence.h"
 
-#define F_BIT(f) (UINT32_C(1) << (f))
-#define F_ANALYTICS                                               \
-	(F_BIT(DSL_F_USER_COUNT) | F_BIT(DSL_F_USER_RECENT) |     \
-		F_BIT(DSL_F_TASK_COUNT) | F_BIT(DSL_F_USER_AVG) | \
-		F_BIT(DSL_F_ALL_AVG) | F_BIT(DSL_F_LAST_DIFF) |   \
-		F_BIT(DSL_F_NEW_LAST_DIFF))
+#define RECENT_BIT (UINT32_C(1) << DSL_F_USER_RECENT)
+#define RECENT_US  (INT64_C(1000000) * STORE_RECENT_S)
 
 #define CUSTOM_PREFIX "custom:"
 
 static void step_strategy(struct svc_award *a);
 static void step_read(struct svc_award *a);
 static void step_evaluate(struct svc_award *a);
+static void time_out(struct svc_award *a);
 static void step_write(struct svc_award *a);
 
 bool svc_is_slug(struct str s)
@@ -273,12 +270,34 @@ static void step_strategy(struct svc_award *a)
 
 /* ---- read ---------------------------------------------------------------- */
 
-static uint32_t needs(const struct svc_award *a)
+static struct engine_strategy engine_strategy_of(const struct svc_award *a)
 {
-	if (a->builtin)
-		return engine_needs(a->builtin);
-	return a->strategy_def->prog ? dsl_program_needs(a->strategy_def->prog)
-				     : 0;
+	return (struct engine_strategy){.prog = a->strategy_def->prog,
+		.is_extend = a->strategy_def->is_extend,
+		.parent = a->strategy_def->parent};
+}
+
+static void find_needs(struct svc_award *a)
+{
+	struct engine_needs *n = &a->needs;
+	struct engine_strategy s;
+
+	memset(n, 0, sizeof(*n));
+	if (a->builtin) {
+		engine_needs(a->builtin, NULL, n);
+	} else {
+		s = engine_strategy_of(a);
+		engine_custom_needs(&s, n);
+	}
+	/* the usual window is one that the first statement counts anyway */
+	if (n->recent && !n->game && n->window_us == RECENT_US)
+		n->fields |= RECENT_BIT;
+}
+
+/* The first statement does not have it all. */
+static bool needs_more(const struct engine_needs *n)
+{
+	return n->game || (n->recent && n->window_us != RECENT_US);
 }
 
 static struct jv seconds(int64_t us)
@@ -309,12 +328,29 @@ static void fill_analytics(
 		an->new_last_diff = seconds(s->user_age_us);
 }
 
+static struct jv mean(int64_t n, double sum)
+{
+	return n > 0 ? jv_float(sum / (double)n) : jv_int(-1);
+}
+
+static void fill_more(struct engine_analytics *an, const struct store_more *m)
+{
+	an->recent = m->window_cnt;
+	an->game_user_count = m->user_cnt;
+	an->game_minutes = mean(m->minutes_n, m->minutes_sum);
+	an->game_user_minutes = mean(m->user_minutes_n, m->user_minutes_sum);
+}
+
 static void score_on_read(struct store_op *op, const struct db_reply *rep)
 {
 	struct svc_award *a = op->arg;
 	struct store_score s;
 
 	a->read_ns = clock_mono_ns() - a->mark_ns;
+	if (rep->outcome == DB_TIMEOUT && a->run_deadline_ns) {
+		time_out(a);
+		return;
+	}
 	if (rep->outcome != DB_OK) {
 		finish_sql_error(a, rep);
 		return;
@@ -329,25 +365,60 @@ static void score_on_read(struct store_op *op, const struct db_reply *rep)
 		return;
 	}
 	fill_analytics(&a->analytics, &s);
+	a->analytics.recent = s.user_recent_cnt;
+	if (a->more) {
+		store_more_row(rep->res[1], a->more);
+		fill_more(&a->analytics, a->more);
+	}
 	step_evaluate(a);
+}
+
+static uint32_t read_deadline_ms(const struct conf *conf)
+{
+	int64_t ms = conf->dsl_timeout_ms;
+
+	return (uint32_t)(ms < conf->db_deadline_ms ? ms
+						    : conf->db_deadline_ms);
+}
+
+static void send_read(struct svc_award *a)
+{
+	bool with_recent = a->needs.fields & RECENT_BIT;
+	struct str key = a->is_simulated ? (struct str){NULL, 0} : a->key;
+
+	store_op_init(&a->op, score_on_read, a);
+	if (a->run_deadline_ns)
+		a->op.deadline_ms = read_deadline_ms(a->app->conf);
+	if (!needs_more(&a->needs)) {
+		store_score_read(&a->op, a->app->db, &a->target->task_id,
+			a->user, key, with_recent);
+		return;
+	}
+	a->more = must_alloc(a, 1, sizeof(*a->more));
+	a->more->game_id = a->game_id;
+	a->more->with_game = a->needs.game;
+	a->more->window_us = a->needs.window_us;
+	store_score_read_more(&a->op, a->app->db, &a->target->task_id, a->user,
+		key, with_recent, a->more);
 }
 
 static void step_read(struct svc_award *a)
 {
-	uint32_t mask = needs(a);
+	int64_t timeout_ms = a->app->conf->dsl_timeout_ms;
 
 	a->state = AWARD_READ;
 	a->run_start_ns = a->mark_ns = clock_mono_ns();
+	if (a->strategy_def && timeout_ms > 0)
+		a->run_deadline_ns =
+			a->mark_ns + (uint64_t)timeout_ms * 1000000;
 	engine_analytics_init(&a->analytics);
-	if (!(mask & F_ANALYTICS) && svc_is_slug(a->user)) {
+	find_needs(a);
+	if (!a->needs.fields && !a->needs.recent && svc_is_slug(a->user)) {
 		step_evaluate(a);
 		return;
 	}
 	a->key_looked_up = true;
-	store_op_init(&a->op, score_on_read, a);
-	store_score_read(&a->op, a->app->db, &a->target->task_id, a->user,
-		a->is_simulated ? (struct str){NULL, 0} : a->key,
-		mask & F_BIT(DSL_F_USER_RECENT));
+	send_read(a);
 }
 
 /* ---- evaluate ------------------------------------------------------------ */
@@ -489,52 +560,8 @@ static enum svc_award_result run_builtin(struct svc_award *a)
 	return check_result(a, &res.points, res.case_name);
 }
 
-/* An evaluation that cannot even start. */
-static void set_fault(
-	struct svc_award *a, struct dsl_run *run, enum dsl_status *status)
-{
-	const struct svc_strategy *s = a->strategy_def;
-
-	if (s->is_broken) {
-		run->err = s->fault;
-	} else {
-		run->err = (struct dsl_error){.cls = DSL_CLASS_EXECUTION,
-			.kind = "parent_failed",
-			.code = "DSL_PARENT_FAILED",
-			.message = "Strategies of the type DSL_EXTEND cannot "
-				   "score yet"};
-		dsl_error_param(&run->err, "parent", jv_str(s->parent));
-	}
-	*status = dsl_error_status(&run->err);
-}
-
-static enum dsl_status evaluate(
-	struct svc_award *a, struct dsl_run *run, const struct jv **fields_r)
-{
-	struct engine_event ev = {
-		.ids = ids_of(a), .data = &a->full_data, .an = &a->analytics};
-	enum dsl_status status;
-	struct jv *fields;
-	uint8_t *set;
-	unsigned cnt;
-
-	if (a->strategy_def->prog == NULL || a->strategy_def->is_extend) {
-		set_fault(a, run, &status);
-		return status;
-	}
-	dsl_program_fields(run->prog, &cnt);
-	fields = arena_calloc(run->arena, cnt + 1, sizeof(*fields));
-	set = arena_calloc(run->arena, cnt + 1, sizeof(*set));
-	if (fields == NULL || set == NULL)
-		fatal("evaluation arena too small for %u fields", cnt);
-	engine_fill_fields(run->prog, &ev, NULL, fields, set);
-	run->fields = *fields_r = fields;
-	run->fields_set = set;
-	return dsl_run(run);
-}
-
-static enum svc_award_result judge_run(
-	struct svc_award *a, enum dsl_status status, const struct dsl_run *run)
+static enum svc_award_result judge_run(struct svc_award *a,
+	enum dsl_status status, const struct engine_custom *run)
 {
 	struct str none = {NULL, 0};
 
@@ -544,15 +571,13 @@ static enum svc_award_result judge_run(
 		run->case_name.type == JV_STR ? run->case_name.u.s : none);
 }
 
-static void record(struct svc_award *a, const struct dsl_run *run,
-	enum dsl_status status, const struct jv *fields,
-	enum svc_award_result result)
+static void record(struct svc_award *a, const struct engine_custom *run,
+	enum dsl_status status, enum svc_award_result result)
 {
 	struct svc_run facts = {
 		.strategy = a->strategy_def,
 		.ids = ids_of(a),
 		.data = &a->full_data,
-		.fields = fields,
 		.run = run,
 		.status = status,
 		.is_refused =
@@ -561,36 +586,69 @@ static void record(struct svc_award *a, const struct dsl_run *run,
 		.correlation_id = a->correlation_id,
 	};
 
-	a->is_kept = svc_evidence_record(
-		a->app->evidence, run->arena, &facts, &a->trace_id);
+	if (!a->is_simulated)
+		a->is_kept = svc_evidence_record(
+			a->app->evidence, run->arena, &facts, &a->trace_id);
+}
+
+static enum dsl_status run_program(
+	struct svc_award *a, struct engine_custom *run)
+{
+	const struct svc_strategy *s = a->strategy_def;
+
+	if (s->is_broken) {
+		run->err = s->fault;
+		return dsl_error_status(&run->err);
+	}
+	return engine_custom_score(run);
 }
 
 static enum svc_award_result run_stored(struct svc_award *a)
 {
 	struct dsl_limits lim = svc_dsl_limits(a->app->conf);
-	struct dsl_run run = {
-		.prog = a->strategy_def->prog,
-		.mode = DSL_MODE_FULL,
+	struct engine_event ev = {
+		.ids = ids_of(a), .data = &a->full_data, .an = &a->analytics};
+	struct engine_custom run = {
+		.strategy = engine_strategy_of(a),
+		.ev = &ev,
 		.lim = &lim,
+		.deadline_ns = a->run_deadline_ns,
 		.arena = &a->app->run,
 		.trace = svc_evidence_trace(a->app->evidence),
 	};
-	const struct jv *fields = NULL;
 	const struct jv zero = jv_int(0);
 	enum svc_award_result result;
 	enum dsl_status status;
 
 	/* without a program: (0, null), neither run nor recorded */
-	if (run.prog == NULL && !a->strategy_def->is_broken)
+	if (run.strategy.prog == NULL && !a->strategy_def->is_broken)
 		return check_result(a, &zero, (struct str){NULL, 0});
 	arena_reset(&a->app->run);
-	status = evaluate(a, &run, &fields);
+	status = run_program(a, &run);
 	result = judge_run(a, status, &run);
-	if (!a->is_simulated)
-		record(a, &run, status, fields, result);
+	record(a, &run, status, result);
 	if (result == SVC_AWARD_STORED)
 		add_callback(a, &run.callback_data);
 	return result;
+}
+
+/* The database did not give the fields within the time of the run. */
+static void time_out(struct svc_award *a)
+{
+	struct dsl_limits lim = svc_dsl_limits(a->app->conf);
+	struct engine_custom run = {
+		.strategy = engine_strategy_of(a),
+		.lim = &lim,
+		.arena = &a->app->run,
+		.trace = svc_evidence_trace(a->app->evidence),
+	};
+	enum dsl_status status = engine_custom_timeout(&run);
+	enum svc_award_result result;
+
+	arena_reset(&a->app->run);
+	result = judge_run(a, status, &run);
+	record(a, &run, status, result);
+	finish(a, result);
 }
 
 /* ---- look up after a failure --------------------------------------------- */

@@ -9,7 +9,7 @@
 #ifndef SVC_SVC_AWARD_H
 #define SVC_SVC_AWARD_H
 
-#include "engine/engine.h"
+#include "engine/engine_custom.h"
 #include "svc/svc_batch.h"
 #include "svc/svc_cache.h"
 
@@ -85,17 +85,20 @@ struct svc_award {
 	/* inner */
 	enum svc_award_state state;
 	uint64_t deadline_ms, mark_ns, run_start_ns;
-	struct jv full_data; /* completed with correlationId and eventId */
-	struct str key;      /* effective idempotency key */
-	bool key_is_ours;    /* nobody else can know it */
+	uint64_t run_deadline_ns; /* of the run and its reading; 0: none */
+	struct jv full_data;      /* completed with correlationId and eventId */
+	struct str key;           /* effective idempotency key */
+	bool key_is_ours;         /* nobody else can know it */
 	bool key_looked_up;
 	enum svc_award_result run_result; /* while the key is looked up */
 	struct svc_target *target;
 	struct svc_strategy *strategy_def; /* NULL: a built-in */
 	const struct engine_builtin *builtin;
+	struct engine_needs needs;
 	struct engine_analytics analytics;
 	struct svc_wait wait;
 	struct store_op op;
+	struct store_more *more; /* NULL: not asked */
 	struct svc_write write;
 };
 

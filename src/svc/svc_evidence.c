@@ -152,52 +152,111 @@ static const struct jv *field_value(const struct svc_evidence *e,
 
 /* ---- the row ---------------------------------------------------------- */
 
+/*
+ * Values of the last phase that resolved any: a post phase has all that its
+ * pre phase had, but for data.* of the event, which the row holds itself.
+ */
 static void put_fields(const struct svc_evidence *e, struct arena *a,
 	const struct svc_run *run, struct run_rec *rec)
 {
-	unsigned i, cnt;
-	const struct dsl_field_ref *refs =
-		dsl_program_fields(run->strategy->prog, &cnt);
-	struct run_field *f = arena_calloc(a, cnt ? cnt : 1, sizeof(*f));
+	const struct dsl_field_ref *refs;
+	const struct engine_phase *phase = NULL;
+	struct run_field *f;
+	unsigned i, cnt, n = 0;
 
-	if (f == NULL || run->fields == NULL)
+	for (i = 0; i < run->run->phases_cnt; i++)
+		if (run->run->phases[i].fields != NULL)
+			phase = &run->run->phases[i];
+	if (phase == NULL)
+		return;
+	refs = dsl_program_fields(run->strategy->prog, &cnt);
+	f = arena_calloc(a, cnt + 1, sizeof(*f));
+	if (f == NULL)
 		return;
 	for (i = 0; i < cnt; i++) {
-		f[i].path = refs[i].path;
-		f[i].value = field_value(e, &refs[i], &run->fields[i]);
+		if (!phase->fields_set[i])
+			continue;
+		f[n].path = refs[i].path;
+		f[n++].value = field_value(e, &refs[i], &phase->fields[i]);
 	}
 	rec->fields = f;
-	rec->fields_cnt = cnt;
+	rec->fields_cnt = n;
 }
 
 #define BRANCH_MAX 32
 
-static void put_trace(
-	const struct dsl_trace *t, struct arena *a, struct run_rec *rec)
+/* What the parent gave, as an entry of its own; storage for one. */
+struct parent_ent {
+	struct jv value;
+	struct jv_member members[2];
+};
+
+static void put_parent(struct run_ent *ent, struct parent_ent *p,
+	const struct engine_phase *phase, struct str parent)
 {
-	uint32_t i, cnt = dsl_trace_kept(t);
-	struct run_ent *ents = arena_calloc(a, cnt ? cnt : 1, sizeof(*ents));
-	char(*branch)[BRANCH_MAX] =
-		arena_calloc(a, cnt ? cnt : 1, sizeof(*branch));
+	ent->node_id = parent;
+	ent->type = "parent";
+	ent->value = &p->value;
+	p->value = jv_null();
+	if (phase->failed) {
+		ent->branch = "failed";
+		return;
+	}
+	p->members[0].key = STR("points");
+	p->members[0].val = phase->points;
+	p->members[1].key = STR("caseName");
+	p->members[1].val = phase->case_name;
+	p->value = (struct jv){.type = JV_OBJ, .n = 2, .u.obj = p->members};
+}
+
+static const struct engine_phase *parent_phase(const struct engine_custom *c)
+{
+	for (unsigned i = 0; i < c->phases_cnt; i++)
+		if (c->phases[i].kind == ENGINE_PHASE_PARENT)
+			return &c->phases[i];
+	return NULL;
+}
+
+/* Place of the kept entry i among all that were produced. */
+static uint32_t ent_place(const struct dsl_trace *t, uint32_t i)
+{
+	return i < t->head_cap ? i : t->total - dsl_trace_kept(t) + i;
+}
+
+static void put_trace(const struct dsl_trace *t, struct arena *a,
+	const struct svc_run *run, struct parent_ent *parent,
+	struct run_rec *rec)
+{
+	const struct engine_phase *phase = parent_phase(run->run);
+	uint32_t i, n = 0, cnt = dsl_trace_kept(t);
+	struct run_ent *ents = arena_calloc(a, cnt + 1, sizeof(*ents));
+	char(*branch)[BRANCH_MAX] = arena_calloc(a, cnt + 1, sizeof(*branch));
 
 	if (ents == NULL || branch == NULL)
 		return;
 	for (i = 0; i < cnt; i++) {
 		const struct dsl_trace_ent *ent = dsl_trace_at(t, i);
 
-		ents[i].node_id = dsl_ent_node_id(t, ent);
-		ents[i].type = dsl_ent_type(t, ent);
-		ents[i].branch = dsl_branch_text(ent, branch[i]);
-		ents[i].value = &ent->value;
+		if (phase != NULL && ent_place(t, i) >= phase->trace_from) {
+			put_parent(&ents[n++], parent, phase,
+				rec->parent_strategy);
+			phase = NULL;
+		}
+		ents[n].node_id = dsl_ent_node_id(t, ent);
+		ents[n].type = dsl_ent_type(t, ent);
+		ents[n].branch = dsl_branch_text(ent, branch[i]);
+		ents[n++].value = &ent->value;
 	}
+	if (phase != NULL)
+		put_parent(&ents[n++], parent, phase, rec->parent_strategy);
 	rec->ents = ents;
-	rec->ents_cnt = cnt;
+	rec->ents_cnt = n;
 	rec->ents_cut = t->total - cnt;
 }
 
 static void put_result(const struct svc_run *run, struct run_rec *rec)
 {
-	const struct dsl_run *r = run->run;
+	const struct engine_custom *r = run->run;
 
 	if (run->status != DSL_STATUS_OK) {
 		rec->error_code = str_from(dsl_error_log_code(&r->err));
@@ -231,6 +290,7 @@ static void send_row(struct svc_evidence *e, struct arena *a,
 	const struct svc_run *run, const char *reason, const struct uuid *id)
 {
 	const struct svc_strategy *s = run->strategy;
+	struct parent_ent parent;
 	bool is_sample = run->status == DSL_STATUS_OK && !run->is_refused;
 	struct run_rec rec = {
 		.id = *id,
@@ -260,7 +320,7 @@ static void send_row(struct svc_evidence *e, struct arena *a,
 	put_result(run, &rec);
 	if (s->prog) {
 		put_fields(e, a, run, &rec);
-		put_trace(&e->trace, a, &rec);
+		put_trace(&e->trace, a, run, &parent, &rec);
 	}
 	trace_send_run(e->app->trace, is_sample ? EV_SAMPLE : EV_ERROR, &rec);
 }

@@ -9,7 +9,7 @@
 #define SVC_SVC_EVIDENCE_H
 
 #include "dsl/dsl_run.h"
-#include "engine/engine.h"
+#include "engine/engine_custom.h"
 #include "svc/svc_cache.h"
 
 struct app;
@@ -25,8 +25,7 @@ struct svc_run {
 	const struct svc_strategy *strategy;
 	struct engine_ids ids;
 	const struct jv *data; /* of the event, as strategies see it */
-	const struct jv *fields;
-	const struct dsl_run *run;
+	const struct engine_custom *run;
 	enum dsl_status status;
 	bool is_refused; /* the result was not accepted as an award */
 	uint64_t duration_ns;
