@@ -1,6 +1,6 @@
 /*
  * api_strategies.c - the built-ins' list, and custom strategies: create,
- * import, list, get, publish (api-endpoints.md 19 to 24, 47).  Runs in workers.
+ * list, get, publish (api-endpoints.md 19 to 24).  Runs in workers.
  */
 #include "api/api.h"
 #include "api/api_auth.h"
@@ -14,8 +14,6 @@
 #include "shm/shm.h"
 #include "store/store_authoring.h"
 #include "svc/svc_cache.h"
-
-#define STRATEGY_TEXT_MAX 65536 /* the JSON reader's own limit of a text */
 
 struct strategy_call {
 	struct http_req *req;
@@ -127,22 +125,11 @@ static bool program_is_valid(struct strategy_call *c, const struct jv *ast)
 	return true;
 }
 
-/* A new row with the caller's stamps, in his realm. */
-static void set_author(struct strategy_call *c)
-{
-	const struct auth_principal *who = api_principal(c->req);
-
-	uuid_make_v7(&c->in.id);
-	c->in.realm = str_from(who->realm);
-	c->in.key_prefix = api_principal_key(who);
-	c->in.subject = api_principal_subject(who);
-	c->in.created_by = who->has_subject ? c->in.subject : c->in.key_prefix;
-}
-
 void api_customs_create(struct http_req *req)
 {
 	static const char *const types[] = {
 		"BUILT_IN", "DSL_EXTEND", "DSL_FULL", NULL};
+	const struct auth_principal *who = api_principal(req);
 	struct strategy_call *c = call_new(req);
 	const struct jv *ast;
 	struct api_valid v;
@@ -161,40 +148,14 @@ void api_customs_create(struct http_req *req)
 		return;
 	if (!parent_is_legal(c) || (ast != NULL && !program_is_valid(c, ast)))
 		return;
-	set_author(c);
+	uuid_make_v7(&c->in.id);
+	c->in.realm = str_from(who->realm);
+	c->in.key_prefix = api_principal_key(who);
+	c->in.subject = api_principal_subject(who);
+	c->in.created_by = who->has_subject ? c->in.subject : c->in.key_prefix;
 	c->status = 201;
 	store_op_init(&c->op, on_created, c);
 	store_definition_create(&c->op, c->app->db, &c->in);
-}
-
-/* Exports carry more members than these; they are ignored. */
-void api_customs_import(struct http_req *req)
-{
-	static const char *const types[] = {
-		"BUILT_IN", "DSL_EXTEND", "DSL_FULL", NULL};
-	struct strategy_call *c = call_new(req);
-	const struct jv *ast;
-	struct api_valid v;
-
-	api_valid_init(&v, req);
-	c->in.name = api_valid_text(&v, "name", API_REQUIRED, 1, 200);
-	c->in.description =
-		api_valid_text(&v, "description", API_NULLABLE, 0, 2000);
-	c->in.type = api_valid_enum(&v, "type", types, "DSL_FULL");
-	c->in.parent = api_valid_str(&v, "parentStrategyId", API_NULLABLE);
-	ast = api_valid_object(&v, "astJson", API_REQUIRED);
-	c->in.blockly = api_valid_text(
-		&v, "blocklyXml", API_REQUIRED, 1, STRATEGY_TEXT_MAX);
-	c->in.experiment_tag =
-		api_valid_text(&v, "experimentTag", API_NULLABLE, 0, 200);
-	if (!api_valid_done(&v))
-		return;
-	if (!program_is_valid(c, ast) || !parent_is_legal(c))
-		return;
-	set_author(c);
-	c->status = 201;
-	store_op_init(&c->op, on_created, c);
-	store_definition_import(&c->op, c->app->db, &c->in);
 }
 
 static void on_list(struct store_op *op, const struct db_reply *rep)
