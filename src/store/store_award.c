@@ -31,6 +31,14 @@ static const struct db_stmt stmt_write = {
 	.types = STORE_AWARD_TYPES,
 };
 
+/* Until the end of the transaction, which is the job's. */
+static const struct db_stmt stmt_lock_timeout = {
+	.name = "award_lock_timeout",
+	.sql = "SELECT set_config('lock_timeout', $1, true)",
+	.nparams = 1,
+	.types = "t",
+};
+
 _Static_assert(sizeof(STORE_AWARD_TYPES) - 1 ==
 		       NELEM(((struct store_award_write *)0)->params),
 	"one parameter a type letter");
@@ -206,9 +214,10 @@ void store_award_write_shrink(struct store_award_write *w, size_t keep_bytes)
 
 void store_award_write(struct store_award_write *w, struct db_pool *db,
 	struct store_award *const *awards, unsigned cnt,
-	int64_t conversion_rate, db_job_cb cb, void *arg)
+	int64_t conversion_rate, unsigned lock_timeout_ms, db_job_cb cb,
+	void *arg)
 {
-	unsigned c, i;
+	unsigned c, i, calls_cnt = 0;
 
 	assert(cnt > 0 && cnt <= STORE_AWARDS_MAX);
 	for (c = 0; c < NELEM(columns); c++) {
@@ -219,18 +228,27 @@ void store_award_write(struct store_award_write *w, struct db_pool *db,
 	}
 	snprintf(w->rate, sizeof(w->rate), "%d", (int)conversion_rate);
 	w->params[c] = (struct db_param){.p = w->rate};
-	w->call = (struct db_call){.stmt = &stmt_write, .params = w->params};
+	if (lock_timeout_ms > 0) {
+		snprintf(w->lock_timeout, sizeof(w->lock_timeout), "%u",
+			lock_timeout_ms);
+		w->lock_param = (struct db_param){.p = w->lock_timeout};
+		w->calls[calls_cnt++] = (struct db_call){
+			.stmt = &stmt_lock_timeout, .params = &w->lock_param};
+	}
+	w->calls[calls_cnt++] =
+		(struct db_call){.stmt = &stmt_write, .params = w->params};
 	w->job = (struct db_job){.lane = DB_LANE_WRITE,
-		.calls = &w->call,
-		.calls_cnt = 1,
+		.calls = w->calls,
+		.calls_cnt = calls_cnt,
 		.cb = cb,
 		.arg = arg};
 	db_pool_submit(db, &w->job);
 }
 
-void store_award_written(const struct db_res *res,
+void store_award_written(const struct db_reply *rep,
 	struct store_award *const *awards, unsigned cnt)
 {
+	const struct db_res *res = rep->res[rep->res_cnt - 1];
 	int row, rows = db_res_rows(res);
 
 	assert(rows == (int)cnt);

@@ -100,21 +100,24 @@ struct store_award {
  * one batch to the next. */
 struct store_award_write {
 	struct db_job job; /* arg is the caller's */
-	struct db_call call;
+	struct db_call calls[2];
 	struct db_param params[STORE_AWARD_ARRAYS + 1];
+	struct db_param lock_param;
 	struct db_array arrays[STORE_AWARD_ARRAYS];
-	char rate[STORE_NUM_MAX];
+	char rate[STORE_NUM_MAX], lock_timeout[STORE_NUM_MAX];
 };
 
 void store_award_write_fini(struct store_award_write *w);
 /* Gives back buffers that a large batch made larger than that. */
 void store_award_write_shrink(struct store_award_write *w, size_t keep_bytes);
-/* 1 to STORE_AWARDS_MAX awards; all are stored or none. */
+/* 1 to STORE_AWARDS_MAX awards; all are stored or none.  lock_timeout_ms 0:
+ * the session's. */
 void store_award_write(struct store_award_write *w, struct db_pool *db,
 	struct store_award *const *awards, unsigned cnt,
-	int64_t conversion_rate, db_job_cb cb, void *arg);
-/* Sets the out members of the awards from the write's result. */
-void store_award_written(const struct db_res *res,
+	int64_t conversion_rate, unsigned lock_timeout_ms, db_job_cb cb,
+	void *arg);
+/* Sets the out members of the awards from the write's reply. */
+void store_award_written(const struct db_reply *rep,
 	struct store_award *const *awards, unsigned cnt);
 
 #endif

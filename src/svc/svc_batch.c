@@ -5,6 +5,12 @@
  * served first.  As many groups are on the wire as there are connections for
  * writes; inside a statement the rows are ordered by user, so two groups may
  * hold awards of one user without a deadlock.
+ *
+ * A row that somebody else has locked must be waited for by its own user
+ * only.  So a group waits for locks a short time; one that fails is sent
+ * again by user, and a user whose group fails alone is remembered: its awards
+ * are held in a queue of their own, from which one group at a time goes on the
+ * wire and waits as long as a session may.
  */
 #include "svc/svc_batch.h"
 
@@ -23,6 +29,10 @@ enum {
 	RETRIES_MAX = 3, /* of a serialisation failure or deadlock */
 	RETRY_BASE_MS = 5,
 	LOOKUPS_MAX = 2,           /* of one award whose fate is unknown */
+	QUICK_LOCK_MS = 200,       /* wait of a group for locks */
+	HELD_ALONE_MS = 20,        /* of held awards on the only connection */
+	SUSPECTS_MAX = 64,         /* users remembered as locked */
+	SUSPECT_MS = 10000,        /* for so long */
 	GROUP_BYTES_MAX = 1 << 20, /* of data in a statement of several */
 	KEEP_BYTES_MAX = 256 << 10 /* of buffer kept by an idle group */
 };
@@ -34,21 +44,34 @@ struct group {
 	unsigned cnt;
 	size_t data_bytes;
 	unsigned retries_cnt;
+	bool is_held; /* of one user whose rows were locked elsewhere */
 	struct svc_write *writes[STORE_AWARDS_MAX];
 	struct store_award *awards[STORE_AWARDS_MAX];
 	struct store_award_write op;
 	struct event *timer; /* before a retry */
 };
 
+/* A user whose rows were found locked; another with the same hash may share
+ * its fate. */
+struct suspect {
+	uint64_t hash;
+	uint64_t until_ms; /* 0: not in use */
+};
+
 struct svc_batch {
 	struct app *app;
 	struct event *pump_ev; /* runs once the turn's requests are in */
-	struct svc_write *first, **lastp; /* fresh awards */
-	unsigned waiting_cnt;
-	struct group *again, **again_lastp; /* groups to be sent again */
-	struct group *spare;                /* empty, to be used again */
-	unsigned on_wire, on_wire_max;      /* groups */
-	unsigned group_max;                 /* awards in a group */
+	struct svc_write *first, **lastp;     /* fresh awards */
+	struct svc_write *held, **held_lastp; /* of suspects */
+	unsigned waiting_cnt;                 /* fresh and held */
+	struct group *again, **again_lastp;   /* groups to be sent again */
+	struct group *spare;                  /* empty, to be used again */
+	unsigned on_wire, on_wire_max;        /* groups */
+	unsigned held_on_wire;
+	bool held_turn;     /* with one connection they alternate */
+	unsigned group_max; /* awards in a group */
+	struct suspect suspects[SUSPECTS_MAX];
+	unsigned suspects_cnt;
 };
 
 static void on_written(struct db_job *job, const struct db_reply *rep);
@@ -77,6 +100,7 @@ static struct group *group_new(struct svc_batch *b)
 	g->cnt = 0;
 	g->data_bytes = 0;
 	g->retries_cnt = 0;
+	g->is_held = false;
 	return g;
 }
 
@@ -123,11 +147,136 @@ static void group_split(struct group *g, unsigned size)
 	for (i = 0; i < g->cnt; i++) {
 		if (i % size == 0) {
 			part = group_new(g->owner);
+			part->is_held = g->is_held;
 			group_queue(part);
 		}
 		group_add(part, g->writes[i]);
 	}
 	g->cnt = 0;
+}
+
+/* One part for each user, queued; g is empty then. */
+static void group_split_users(struct group *g)
+{
+	struct group *parts[STORE_AWARDS_MAX];
+	unsigned i, k, parts_cnt = 0;
+
+	metric_inc(M_AWARD_SPLITS);
+	for (i = 0; i < g->cnt; i++) {
+		for (k = 0; k < parts_cnt; k++)
+			if (str_eq(parts[k]->awards[0]->user,
+				    g->awards[i]->user))
+				break;
+		if (k == parts_cnt) {
+			parts[parts_cnt++] = group_new(g->owner);
+			group_queue(parts[k]);
+		}
+		group_add(parts[k], g->writes[i]);
+	}
+	g->cnt = 0;
+}
+
+static bool group_is_of_one_user(const struct group *g)
+{
+	for (unsigned i = 1; i < g->cnt; i++)
+		if (!str_eq(g->awards[i]->user, g->awards[0]->user))
+			return false;
+	return true;
+}
+
+/* ---- users whose rows are locked ------------------------------------- */
+
+static uint64_t user_hash(struct str user)
+{
+	return str_hash(user, 0);
+}
+
+static struct suspect *suspect_find(struct svc_batch *b, struct str user)
+{
+	uint64_t hash, now_ms;
+
+	if (b->suspects_cnt == 0)
+		return NULL;
+	hash = user_hash(user);
+	now_ms = clock_mono_ms();
+	for (unsigned i = 0; i < SUSPECTS_MAX; i++) {
+		struct suspect *s = &b->suspects[i];
+
+		if (s->until_ms != 0 && s->until_ms <= now_ms) {
+			s->until_ms = 0;
+			b->suspects_cnt--;
+		}
+		if (s->until_ms != 0 && s->hash == hash)
+			return s;
+	}
+	return NULL;
+}
+
+/* In place of the one that would be forgotten first. */
+static void suspect_add(struct svc_batch *b, struct str user)
+{
+	struct suspect *s = suspect_find(b, user);
+
+	if (s == NULL) {
+		s = &b->suspects[0];
+		for (unsigned i = 1; i < SUSPECTS_MAX; i++)
+			if (b->suspects[i].until_ms < s->until_ms)
+				s = &b->suspects[i];
+		b->suspects_cnt += s->until_ms == 0;
+	}
+	s->hash = user_hash(user);
+	s->until_ms = clock_mono_ms() + SUSPECT_MS;
+}
+
+static void suspect_cleared(struct svc_batch *b, struct str user)
+{
+	struct suspect *s = suspect_find(b, user);
+
+	if (s == NULL)
+		return;
+	s->until_ms = 0;
+	b->suspects_cnt--;
+}
+
+static void hold(struct svc_batch *b, struct svc_write *w)
+{
+	w->next = NULL;
+	*b->held_lastp = w;
+	b->held_lastp = &w->next;
+	b->waiting_cnt++;
+}
+
+/* g is empty then. */
+static void group_hold(struct group *g)
+{
+	suspect_add(g->owner, g->awards[0]->user);
+	for (unsigned i = 0; i < g->cnt; i++)
+		hold(g->owner, g->writes[i]);
+	g->cnt = 0;
+}
+
+/* Held awards of one user, as many as fit, taken off the queue. */
+static struct group *held_group(struct svc_batch *b)
+{
+	struct group *g = group_new(b);
+	struct svc_write **wp = &b->held;
+
+	g->is_held = true;
+	while (*wp != NULL) {
+		struct svc_write *w = *wp;
+
+		if ((g->cnt > 0 &&
+			    !str_eq(w->award.user, g->awards[0]->user)) ||
+			!group_has_room(g, w)) {
+			wp = &w->next;
+			continue;
+		}
+		*wp = w->next;
+		b->waiting_cnt--;
+		group_add(g, w);
+	}
+	b->held_lastp = wp;
+	return g;
 }
 
 /* ---- ends ----------------------------------------------------------- */
@@ -142,6 +291,37 @@ static void group_end(struct group *g, enum svc_write_outcome outcome)
 {
 	for (unsigned i = 0; i < g->cnt; i++)
 		write_end(g->writes[i], outcome);
+}
+
+/* Still locked: nobody waits for the same again. */
+static void group_end_held(struct group *g)
+{
+	struct svc_batch *b = g->owner;
+	struct str user = g->awards[0]->user;
+	struct svc_write *ended = NULL, **wp = &b->held;
+
+	suspect_add(b, user);
+	while (*wp != NULL) {
+		struct svc_write *w = *wp;
+
+		if (!str_eq(w->award.user, user)) {
+			wp = &w->next;
+			continue;
+		}
+		*wp = w->next;
+		b->waiting_cnt--;
+		w->next = ended;
+		ended = w;
+	}
+	b->held_lastp = wp;
+	/* a callback may submit the next award */
+	while (ended != NULL) {
+		struct svc_write *w = ended;
+
+		ended = w->next;
+		write_end(w, SVC_WRITE_LATER);
+	}
+	group_end(g, SVC_WRITE_LATER);
 }
 
 static void pump_later(struct svc_batch *b)
@@ -237,9 +417,15 @@ static bool group_failed(struct group *g, const struct db_reply *rep)
 		group_end(g, SVC_WRITE_LATER);
 		return false;
 	case DB_SQL_LOCKED:
+		if (g->is_held)
+			group_end_held(g);
+		else if (group_is_of_one_user(g))
+			group_hold(g);
+		else
+			group_split_users(g);
+		return false;
 	case DB_SQL_CANCELLED:
-		/* in halves every part would wait again: one at a time, and
-		 * only the awards behind the lock are late */
+		/* in halves every part would be as slow again */
 		if (g->cnt > 1)
 			group_split(g, 1);
 		else
@@ -267,12 +453,16 @@ static bool group_failed(struct group *g, const struct db_reply *rep)
 
 static void group_stored(struct group *g, const struct db_reply *rep)
 {
-	store_award_written(rep->res[0], g->awards, g->cnt);
+	store_award_written(rep, g->awards, g->cnt);
 	for (unsigned i = 0; i < g->cnt; i++) {
-		if (g->writes[i]->award.is_written)
-			write_end(g->writes[i], SVC_WRITE_DONE);
-		else
-			look_up(g->writes[i]);
+		struct svc_write *w = g->writes[i];
+
+		if (w->award.is_written) {
+			suspect_cleared(g->owner, w->award.user);
+			write_end(w, SVC_WRITE_DONE);
+		} else {
+			look_up(w);
+		}
 	}
 }
 
@@ -282,7 +472,7 @@ static void on_written(struct db_job *job, const struct db_reply *rep)
 {
 	struct group *g = job->arg;
 	struct svc_batch *b = g->owner;
-	bool lives_on = false;
+	bool lives_on = false, was_held = g->is_held;
 
 	b->on_wire--;
 	/* the connection first, the answers after it */
@@ -302,17 +492,30 @@ static void on_written(struct db_job *job, const struct db_reply *rep)
 		group_end(g, SVC_WRITE_LATER);
 		break;
 	}
+	b->held_on_wire -= was_held;
 	if (!lives_on)
 		group_done(g);
-	if (b->again || b->first)
+	if (b->again || b->first || b->held)
 		pump_later(b);
 }
 
-/* The next group: one that failed before, else the awards that wait. */
+static bool is_turn_of_held(const struct svc_batch *b)
+{
+	if (b->held == NULL || b->held_on_wire > 0)
+		return false;
+	return b->on_wire_max > 1 || b->held_turn ||
+	       (b->again == NULL && b->first == NULL);
+}
+
+/* The next group: held awards, of which one group waits at a time, one that
+ * failed before, else the awards that wait. */
 static struct group *next_group(struct svc_batch *b)
 {
 	struct group *g = b->again;
 
+	b->held_turn = !b->held_turn;
+	if (is_turn_of_held(b))
+		return held_group(b);
 	if (g) {
 		b->again = g->next;
 		if (b->again == NULL)
@@ -351,6 +554,19 @@ static void drop_late(struct group *g)
 	g->cnt = kept;
 }
 
+/* 0: as long as the session may, for held awards beside another connection. */
+static unsigned lock_timeout_of(const struct group *g)
+{
+	unsigned max_ms = (unsigned)g->owner->app->conf->db_lock_timeout_ms;
+	unsigned ms = QUICK_LOCK_MS;
+
+	if (g->is_held && g->owner->on_wire_max > 1)
+		return 0;
+	if (g->is_held)
+		ms = HELD_ALONE_MS;
+	return max_ms == 0 || max_ms > ms ? ms : 0;
+}
+
 static void pump(struct svc_batch *b)
 {
 	struct group *g;
@@ -362,9 +578,11 @@ static void pump(struct svc_batch *b)
 			continue;
 		}
 		b->on_wire++;
+		b->held_on_wire += g->is_held;
 		metric_inc(M_AWARD_BATCHES);
 		store_award_write(&g->op, b->app->db, g->awards, g->cnt,
-			b->app->conf->conversion_rate, on_written, g);
+			b->app->conf->conversion_rate, lock_timeout_of(g),
+			on_written, g);
 	}
 }
 
@@ -385,6 +603,7 @@ struct svc_batch *svc_batch_new(struct app *app)
 		fatal("out of memory for the award queue");
 	b->app = app;
 	b->lastp = &b->first;
+	b->held_lastp = &b->held;
 	b->again_lastp = &b->again;
 	b->on_wire_max = (unsigned)app->conf->db_write_connections;
 	b->group_max = (unsigned)app->conf->award_batch_max;
@@ -400,7 +619,7 @@ void svc_batch_free(struct svc_batch **bp)
 	struct group *g;
 
 	*bp = NULL;
-	assert(b->on_wire == 0 && b->first == NULL && b->again == NULL);
+	assert(b->on_wire == 0 && b->waiting_cnt == 0 && b->again == NULL);
 	while ((g = b->spare) != NULL) {
 		b->spare = g->next;
 		store_award_write_fini(&g->op);
@@ -417,10 +636,14 @@ int svc_batch_submit(struct svc_batch *b, struct svc_write *w)
 		return -1;
 	w->batch = b;
 	w->lookups_cnt = 0;
-	w->next = NULL;
-	*b->lastp = w;
-	b->lastp = &w->next;
-	b->waiting_cnt++;
+	if (suspect_find(b, w->award.user) != NULL) {
+		hold(b, w);
+	} else {
+		w->next = NULL;
+		*b->lastp = w;
+		b->lastp = &w->next;
+		b->waiting_cnt++;
+	}
 	if (b->on_wire < b->on_wire_max)
 		pump_later(b);
 	return 0;
