@@ -70,7 +70,8 @@ SQL
 
 # Options: prefix of the keys, seed, connections, users, pause (seconds of a
 # connection between two calls), patience (seconds a call may take),
-# insist (seconds until an award is given up).
+# insist (seconds until an award is given up), aside (awards that fail are
+# sent again at the end only, the connection goes on with others).
 sub start {
 	my ($class, $d, $place, %opt) = @_;
 	my $self = bless {
@@ -79,7 +80,7 @@ sub start {
 		place => $place,
 		dir => tempdir('gd-load.XXXXXX', DIR => '/tmp', CLEANUP => 1),
 		prefix => 'load', seed => 1, connections => 12, users => 40,
-		pause => 0.01, patience => 30, insist => 60, %opt,
+		pause => 0.01, patience => 30, insist => 60, failed => [], %opt,
 	}, $class;
 
 	$self->{path} = "$self->{dir}/calls";
@@ -188,7 +189,8 @@ sub _run {
 		my $now = time;
 		return if $now > $end || getppid != $parent;
 		$self->_step($_, $now) for @conns;
-		return if $self->{leaving} && !grep { $_->{award} } @conns;
+		return if $self->{leaving} && !@{ $self->{failed} }
+			&& !grep { $_->{award} } @conns;
 		my ($in, $at) = ('', $now + 0.05);
 		for my $c (@conns) {
 			vec($in, fileno $c->{sock}, 1) = 1 if $c->{busy};
@@ -206,8 +208,10 @@ sub _step {
 		$self->_receive($c, $now);
 	} elsif ($now >= $c->{next}) {
 		if (!$c->{award}) {
-			return if $self->{leaving};
-			$c->{award} = $self->_next_award;
+			$c->{award} = $self->{leaving}
+				? shift @{ $self->{failed} }
+				: $self->_next_award;
+			return unless $c->{award};
 			$c->{give_up} = $now + $self->{insist};
 		}
 		$self->_send($c, $now);
@@ -281,6 +285,8 @@ sub _ended {
 		$now - $c->{at}, $why, $body;
 	# the client's own pause, longer before another attempt
 	$c->{next} = $now + $self->{pause} * ($status == 200 ? 1 : 5);
+	push @{ $self->{failed} }, delete $c->{award}
+		if $self->{aside} && $status != 200 && !$self->{leaving};
 	delete $c->{award} if $status == 200 || $now > $c->{give_up};
 	return;
 }

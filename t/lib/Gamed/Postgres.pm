@@ -44,13 +44,20 @@ sub new {
 		log_line_prefix => '%m [%p] %q%a ',
 		%conf,
 	);
-	open my $f, '>>', $self->datadir . '/postgresql.conf'
-		or croak "postgresql.conf: $!";
-	print $f "$_ = '$conf{$_}'\n" for sort keys %conf;
-	close $f;
+	$self->set(%conf);
 	$self->start;
 	$self->psql("CREATE DATABASE \"$self->{dbname}\"", 'postgres');
 	return $self;
+}
+
+# Changes settings for the next start; the last line of a name counts.
+sub set {
+	my ($self, %conf) = @_;
+
+	open my $f, '>>', $self->datadir . '/postgresql.conf'
+		or croak "postgresql.conf: $!";
+	print $f "$_ = '$conf{$_}'\n" for sort keys %conf;
+	return close $f;
 }
 
 sub dir { return $_[0]{dir} }
