@@ -4,6 +4,7 @@
 
 #include "json/json_in.h"
 #include "json/json_out.h"
+#include "json/json_yaml.h"
 
 /* Parses and prints; NULL when refused (the fault is in *fault_r). */
 static char *round_trip(struct str text, enum json_fault *fault_r)
@@ -185,4 +186,94 @@ Test(json, survives_mutations)
 		free(out);
 		free(again);
 	}
+}
+
+/* ---- yaml ------------------------------------------------------------------ */
+
+static int yaml(
+	struct arena *a, const char *text, struct buf *out, struct err *err_r)
+{
+	static const struct json_limits lim = {4, 12, 20};
+	struct json_out o;
+	struct jv v;
+
+	if (json_yaml_parse(a, str_from(text), &lim, &v, err_r) < 0)
+		return -1;
+	buf_reset(out);
+	json_out_init(&o, out);
+	json_out_val(&o, &v);
+	buf_add_char(out, '\0');
+	return 0;
+}
+
+Test(json, yaml_gives_the_values_of_json)
+{
+	static const struct {
+		const char *text, *json;
+	} cases[] = {
+		{"", "null"},
+		{"# nothing\n", "null"},
+		{"a: 1\nb: [x, 'y', \"z\\n\"]\n",
+			"{\"a\":1,\"b\":[\"x\",\"y\",\"z\\n\"]}"},
+		{"[~, null, true, false, yes]",
+			"[null,null,true,false,\"yes\"]"},
+		{"[1, -1, +1, 007, '1']", "[1,-1,1,7,\"1\"]"},
+		{"[1.0, 1e3, .5, -2.5]", "[1.0,1000.0,0.5,-2.5]"},
+		{"[.inf, nan, 0x10, 1_000, 1-2, e, '']",
+			"[\".inf\",\"nan\",\"0x10\",\"1_000\",\"1-2\",\"e\","
+			"\"\"]"},
+		{"{}", "{}"},
+		{"a:\n  b:\n    c:\n      d: 1\n",
+			"{\"a\":{\"b\":{\"c\":{\"d\":1}}}}"},
+		{"a: |\n  two\n  lines\n", "{\"a\":\"two\\nlines\\n\"}"},
+	};
+	struct arena a;
+	struct buf out;
+	struct err err;
+
+	arena_init(&a, 0);
+	buf_init(&out, 0);
+	for (size_t i = 0; i < NELEM(cases); i++) {
+		cr_assert_eq(yaml(&a, cases[i].text, &out, &err), 0, "%s: %s",
+			cases[i].text, err.text);
+		cr_assert_str_eq(out.p, cases[i].json);
+	}
+	buf_fini(&out);
+	arena_fini(&a);
+}
+
+Test(json, yaml_refuses_with_line_and_column)
+{
+	static const struct {
+		const char *text, *at;
+	} cases[] = {
+		{"a: &x 1\nb: *x\n", "1:4:"},
+		{"b: *x\n", "1:4:"},
+		{"a: !!str 1\n", "1:4:"},
+		{"a: 1\nb: 2\na: 3\n", "3:1:"},
+		{"[[[[[1]]]]]", "1:5:"},
+		{"[1,2,3,4,5,6,7,8,9,10,11,12]", ""},
+		{"a: aaaaaaaaaaaaaaaaaaaaa\n", "1:4:"},
+		{"a: \"\\0\"\n", "1:4:"},
+		{"a: 9223372036854775808\n", "1:4:"},
+		{"a: 1\n---\nb: 2\n", "2:1:"},
+		{"? [a]\n: 1\n", "1:3:"},
+		{"a: [1\n", ""},
+		{"\xff", ""},
+	};
+	struct arena a;
+	struct buf out;
+	struct err err;
+
+	arena_init(&a, 0);
+	buf_init(&out, 0);
+	for (size_t i = 0; i < NELEM(cases); i++) {
+		cr_assert_eq(yaml(&a, cases[i].text, &out, &err), -1, "%s",
+			cases[i].text);
+		cr_assert_eq(
+			strncmp(err.text, cases[i].at, strlen(cases[i].at)), 0,
+			"%s: %s", cases[i].text, err.text);
+	}
+	buf_fini(&out);
+	arena_fini(&a);
 }
