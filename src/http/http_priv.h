@@ -58,6 +58,11 @@ void http_server_stream_end(struct http_req *r);
 void http_server_stream_abort(struct http_req *r);
 /* Parses path and query of the target; status of a refusal, 0 when fine. */
 int http_req_parse_target(struct http_req *r, struct str target);
+/* Without blanks and control bytes: such texts may go into a header, and evhttp
+ * lets a CR without LF pass in a target (H3). */
+bool http_is_plain(struct str s);
+/* The Connection header lists `close`; evhttp knows it alone only (H11). */
+bool http_req_wants_close(const struct http_req *r);
 /* Takes or makes the correlation id; -1 when the client's is not legal. */
 int http_req_correlate(struct http_req *r);
 

@@ -3,6 +3,7 @@
 
 #include <event2/http.h>
 #include <stdio.h>
+#include <strings.h>
 
 #include "base/uuid.h"
 #include "http/http_priv.h"
@@ -39,6 +40,32 @@ struct str http_req_capture(const struct http_req *r, const char *name)
 		i++;
 	}
 	return (struct str){NULL, 0};
+}
+
+bool http_is_plain(struct str s)
+{
+	for (size_t i = 0; i < s.len; i++)
+		if ((unsigned char)s.p[i] <= 0x20 || s.p[i] == 0x7f)
+			return false;
+	return true;
+}
+
+bool http_req_wants_close(const struct http_req *r)
+{
+	struct str list = http_req_header(r, "Connection");
+
+	while (list.len > 0) {
+		const char *comma = memchr(list.p, ',', list.len);
+		struct str token = {
+			list.p, comma ? (size_t)(comma - list.p) : list.len};
+
+		list.p += token.len + (comma != NULL);
+		list.len -= token.len + (comma != NULL);
+		token = str_trim(token);
+		if (token.len == 5 && strncasecmp(token.p, "close", 5) == 0)
+			return true;
+	}
+	return false;
 }
 
 static int hex_val(char c)
@@ -111,6 +138,8 @@ int http_req_parse_target(struct http_req *r, struct str target)
 	const char *mark = memchr(target.p, '?', target.len);
 	struct str query = {NULL, 0};
 
+	if (!http_is_plain(target))
+		return 400;
 	r->path = (struct str){arena_strndup(&r->arena, target.p, target.len),
 		mark ? (size_t)(mark - target.p) : target.len};
 	if (r->path.p == NULL)

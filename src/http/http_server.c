@@ -271,7 +271,7 @@ static void add_headers(struct http_req *r, bool closes)
 	if (r->correlation_id[0] != '\0')
 		evhttp_add_header(
 			headers, "X-Correlation-ID", r->correlation_id);
-	if (closes || r->server->draining)
+	if (closes || r->server->draining || http_req_wants_close(r))
 		evhttp_add_header(headers, "Connection", "close");
 }
 
@@ -454,7 +454,7 @@ static void redirect_slash(struct http_req *r, struct str target)
 		arena_printf(&r->arena, "http://%.*s%.*s%.*s", STR_ARG(host),
 			(int)(r->path.len - 1), r->path.p, STR_ARG(query));
 
-	if (host.p == NULL || to.p == NULL)
+	if (host.p == NULL || to.p == NULL || !http_is_plain(host))
 		http_reply_error(r, 404, "Not Found");
 	else
 		http_reply_redirect(r, to.p);
@@ -538,7 +538,7 @@ static void on_request(struct evhttp_request *ev, void *arg)
 	status = http_req_parse_target(r, target);
 	if (status != 0)
 		http_reply_error(
-			r, status, "the query string cannot be understood");
+			r, status, "the request target cannot be understood");
 	else
 		route(r, target);
 }

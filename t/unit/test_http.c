@@ -301,6 +301,14 @@ Test(server, answers_what_it_is_asked, .init = start)
 			"Location: http://h:1/echo?q=1\r\n"},
 		{"GET /echo?q=%zz HTTP/1.1\r\nHost: h\r\n\r\n",
 			"400 Bad Request", "detail"},
+		/* would become a line of the answer's Location */
+		{"GET /echo/?q=1\rX: 1 HTTP/1.1\r\nHost: h\r\n\r\n",
+			"400 Bad Request", "detail"},
+		{"GET /echo/ HTTP/1.1\r\nHost: a b\r\n\r\n", "404 Not Found",
+			"detail"},
+		{"GET /echo HTTP/1.1\r\nHost: h\r\nConnection: te, "
+		 "Close\r\n\r\n",
+			"200 OK", "Connection: close\r\n"},
 		{"GET /echo HTTP/1.1\r\nHost: h\r\n\r\n", "200 OK",
 			"X-Content-Type-Options: nosniff\r\n"},
 	};
