@@ -52,6 +52,8 @@ without_main_cluster() {
 	if [ -n "$saved" ]; then
 		as_root cp "$saved" "$conf"
 		rm -f "$saved"
+	elif [ -e "$conf.ucf-dist" ]; then
+		as_root mv -f "$conf.ucf-dist" "$conf"
 	else
 		as_root rm -f "$conf"
 	fi
