@@ -16,9 +16,7 @@
 #include "shm/shm.h"
 #include "svc/app.h"
 #include "svc/svc_evidence.h"
-
-#define RECENT_BIT (UINT32_C(1) << DSL_F_USER_RECENT)
-#define RECENT_US  (INT64_C(1000000) * STORE_RECENT_S)
+#include "svc/svc_fields.h"
 
 #define CUSTOM_PREFIX "custom:"
 
@@ -289,56 +287,7 @@ static void find_needs(struct svc_award *a)
 		s = engine_strategy_of(a);
 		engine_custom_needs(&s, n);
 	}
-	/* the usual window is one that the first statement counts anyway */
-	if (n->recent && !n->game && n->window_us == RECENT_US)
-		n->fields |= RECENT_BIT;
-}
-
-/* The first statement does not have it all. */
-static bool needs_more(const struct engine_needs *n)
-{
-	return n->game || (n->recent && n->window_us != RECENT_US);
-}
-
-static struct jv seconds(int64_t us)
-{
-	return jv_float((double)us / 1e6);
-}
-
-/* Mean of consecutive gaps: they telescope (dsl.md 17). */
-static struct jv mean_gap(int64_t cnt, int64_t first_us, int64_t last_us)
-{
-	if (cnt < 2 || first_us == STORE_TIME_NONE)
-		return jv_int(-1);
-	return jv_float(
-		(double)(last_us - first_us) / ((double)(cnt - 1) * 1e6));
-}
-
-static void fill_analytics(
-	struct engine_analytics *an, const struct store_score *s)
-{
-	an->task_count = s->task_cnt;
-	an->user_count = s->user_cnt;
-	an->user_recent = s->user_recent_cnt;
-	an->user_avg = mean_gap(s->user_cnt, s->user_first_us, s->user_last_us);
-	an->all_avg = mean_gap(s->task_cnt, s->task_first_us, s->task_last_us);
-	if (s->user_prev_us != STORE_TIME_NONE)
-		an->last_diff = seconds(s->user_last_us - s->user_prev_us);
-	if (s->user_age_us != STORE_TIME_NONE)
-		an->new_last_diff = seconds(s->user_age_us);
-}
-
-static struct jv mean(int64_t n, double sum)
-{
-	return n > 0 ? jv_float(sum / (double)n) : jv_int(-1);
-}
-
-static void fill_more(struct engine_analytics *an, const struct store_more *m)
-{
-	an->recent = m->window_cnt;
-	an->game_user_count = m->user_cnt;
-	an->game_minutes = mean(m->minutes_n, m->minutes_sum);
-	an->game_user_minutes = mean(m->user_minutes_n, m->user_minutes_sum);
+	svc_fields_settle(n);
 }
 
 static void score_on_read(struct store_op *op, const struct db_reply *rep)
@@ -364,56 +313,31 @@ static void score_on_read(struct store_op *op, const struct db_reply *rep)
 		finish(a, SVC_AWARD_BAD_USER);
 		return;
 	}
-	fill_analytics(&a->analytics, &s);
-	a->analytics.recent = s.user_recent_cnt;
-	if (a->more) {
-		store_more_row(rep->res[1], a->more);
-		fill_more(&a->analytics, a->more);
-	}
+	svc_fields_fill(&a->analytics, &s, rep, a->more);
 	step_evaluate(a);
-}
-
-static uint32_t read_deadline_ms(const struct conf *conf)
-{
-	int64_t ms = conf->dsl_timeout_ms;
-
-	return (uint32_t)(ms < conf->db_deadline_ms ? ms
-						    : conf->db_deadline_ms);
 }
 
 static void send_read(struct svc_award *a)
 {
-	bool with_recent = a->needs.fields & RECENT_BIT;
-	struct str key = a->is_simulated ? (struct str){NULL, 0} : a->key;
+	const struct svc_subject subject = {.game_id = a->game_id,
+		.task_id = a->target->task_id,
+		.user = a->user,
+		.key = a->is_simulated ? (struct str){NULL, 0} : a->key};
 
 	store_op_init(&a->op, score_on_read, a);
-	if (a->run_deadline_ns)
-		a->op.deadline_ms = read_deadline_ms(a->app->conf);
-	if (!needs_more(&a->needs)) {
-		store_score_read(&a->op, a->app->db, &a->target->task_id,
-			a->user, key, with_recent);
-		return;
-	}
-	a->more = must_alloc(a, 1, sizeof(*a->more));
-	a->more->game_id = a->game_id;
-	a->more->with_game = a->needs.game;
-	a->more->window_us = a->needs.window_us;
-	store_score_read_more(&a->op, a->app->db, &a->target->task_id, a->user,
-		key, with_recent, a->more);
+	svc_fields_read(&a->op, a->app, a->arena, &subject, &a->needs,
+		a->run_deadline_ns != 0, &a->more);
 }
 
 static void step_read(struct svc_award *a)
 {
-	int64_t timeout_ms = a->app->conf->dsl_timeout_ms;
-
 	a->state = AWARD_READ;
 	a->run_start_ns = a->mark_ns = clock_mono_ns();
-	if (a->strategy_def && timeout_ms > 0)
-		a->run_deadline_ns =
-			a->mark_ns + (uint64_t)timeout_ms * 1000000;
+	if (a->strategy_def)
+		a->run_deadline_ns = svc_fields_deadline_ns(a->app);
 	engine_analytics_init(&a->analytics);
 	find_needs(a);
-	if (!a->needs.fields && !a->needs.recent && svc_is_slug(a->user)) {
+	if (!svc_fields_any(&a->needs) && svc_is_slug(a->user)) {
 		step_evaluate(a);
 		return;
 	}
