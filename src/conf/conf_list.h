@@ -74,6 +74,8 @@ CONF_INT(db_read_connections, "database", "read_connections", "", 2, 1, 16, 1,
 	"connections of a worker that carry reads")
 CONF_INT(db_write_connections, "database", "write_connections", "", 2, 1, 2, 1,
 	"connections of a worker that carry awards and edits")
+CONF_INT(db_long_connections, "database", "long_connections", "", 2, 1, 16, 1,
+	"connections of a worker that carry long listings and deletions")
 CONF_INT(db_pipeline_depth, "database", "pipeline_depth", "", 32, 1, 512, 1,
 	"reads in flight on one connection")
 CONF_INT(db_queue_max, "database", "queue_max", "", 4096, 1, 1000000, 1,

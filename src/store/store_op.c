@@ -4,12 +4,15 @@
 #include <assert.h>
 #include <stdio.h>
 
+#define LONG_DEADLINE_MS 60000
+
 void store_op_init(struct store_op *op, store_cb cb, void *arg)
 {
 	memset(&op->job, 0, sizeof(op->job));
 	op->params_cnt = 0;
 	op->deadline_ms = 0;
 	op->cb = cb;
+	op->row_cb = NULL;
 	op->arg = arg;
 }
 
@@ -66,6 +69,13 @@ static void on_reply(struct db_job *job, const struct db_reply *rep)
 	op->cb(op, rep);
 }
 
+static void on_row(struct db_job *job, const struct db_res *row)
+{
+	struct store_op *op = job->arg;
+
+	op->row_cb(op, row);
+}
+
 void store_op_run(struct store_op *op, struct db_pool *db, enum db_lane lane,
 	const struct db_stmt *stmt)
 {
@@ -82,6 +92,21 @@ void store_op_run_calls(struct store_op *op, struct db_pool *db,
 		.calls_cnt = calls_cnt,
 		.deadline_ms = op->deadline_ms,
 		.cb = on_reply,
+		.on_row = op->row_cb ? on_row : NULL,
 		.arg = op};
 	db_pool_submit(db, &op->job);
+}
+
+void store_op_run_long(
+	struct store_op *op, struct db_pool *db, const struct db_stmt *stmt)
+{
+	op->deadline_ms = LONG_DEADLINE_MS;
+	store_op_run(op, db, DB_LANE_LONG, stmt);
+}
+
+void store_op_stream(struct store_op *op, struct db_pool *db,
+	const struct db_stmt *stmt, store_row_cb row_cb)
+{
+	op->row_cb = row_cb;
+	store_op_run(op, db, DB_LANE_LONG, stmt);
 }

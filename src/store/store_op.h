@@ -19,6 +19,8 @@
 struct store_op;
 /* rep->outcome tells; results are valid inside the callback only. */
 typedef void (*store_cb)(struct store_op *op, const struct db_reply *rep);
+/* One row of a stream; see on_row of struct db_job. */
+typedef void (*store_row_cb)(struct store_op *op, const struct db_res *row);
 
 struct store_op {
 	struct db_job job;
@@ -29,6 +31,7 @@ struct store_op {
 	int params_cnt;
 	uint32_t deadline_ms; /* of the job; 0: the pool's default */
 	store_cb cb;
+	store_row_cb row_cb;
 	void *arg;
 };
 
@@ -47,5 +50,11 @@ void store_op_run_calls(struct store_op *op, struct db_pool *db,
 	enum db_lane lane, const struct db_call *calls, unsigned calls_cnt);
 void store_op_run(struct store_op *op, struct db_pool *db, enum db_lane lane,
 	const struct db_stmt *stmt);
+/* In the long lane, with the deadline of one. */
+void store_op_run_long(
+	struct store_op *op, struct db_pool *db, const struct db_stmt *stmt);
+/* In the long lane, rows one by one; cb comes after the last. */
+void store_op_stream(struct store_op *op, struct db_pool *db,
+	const struct db_stmt *stmt, store_row_cb row_cb);
 
 #endif

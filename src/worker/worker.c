@@ -323,6 +323,7 @@ static void open_database(struct app *app)
 		.app_name = name,
 		.read_conns = (unsigned)conf->db_read_connections,
 		.write_conns = (unsigned)conf->db_write_connections,
+		.long_conns = (unsigned)conf->db_long_connections,
 		.pipeline_depth = (unsigned)conf->db_pipeline_depth,
 		.queue_max = (unsigned)conf->db_queue_max,
 		.deadline_ms = (uint32_t)conf->db_deadline_ms,
