@@ -30,6 +30,7 @@ void api_tasks_create(struct http_req *req);
 void api_tasks_list(struct http_req *req);
 void api_tasks_edit(struct http_req *req);
 void api_points_get(struct http_req *req);
+void api_details_get(struct http_req *req);
 void api_strategies_list(struct http_req *req);
 void api_customs_create(struct http_req *req);
 void api_customs_list(struct http_req *req);

@@ -1,5 +1,6 @@
 /*
- * api_points.c - points read back (api-endpoints.md 14, 16).  Runs in workers.
+ * api_points.c - points read back (api-endpoints.md 14, 16 to 18).  Runs in
+ * workers.
  */
 #include "api/api.h"
 #include "api/api_auth.h"
@@ -19,7 +20,7 @@ struct points_call {
 	struct uuid game_id;
 	struct str game_external; /* copy in the arena */
 	int64_t game_created_us;
-	struct str user;
+	struct str task, user; /* of the path; p NULL: not in it */
 };
 
 static void show_aggregate(struct json_out *o, const struct store_points *p)
@@ -115,6 +116,80 @@ static void on_user_points(struct store_op *op, const struct db_reply *rep)
 	buf_fini(&b);
 }
 
+static bool has_task(struct points_call *c, const struct db_res *res)
+{
+	if (db_res_rows(res) > 0)
+		return true;
+	http_reply_error(c->req, 404, "task %.*s does not exist in this game",
+		STR_ARG(c->task));
+	return false;
+}
+
+static void on_task_points(struct store_op *op, const struct db_reply *rep)
+{
+	struct points_call *c = op->arg;
+	struct store_points p;
+	struct json_out o;
+	struct buf b;
+
+	if (rep->outcome != DB_OK) {
+		api_reply_db(c->req, rep);
+		return;
+	}
+	if (!has_task(c, rep->res[0]))
+		return;
+	buf_init(&b, 0);
+	json_out_init(&o, &b);
+	json_out_arr(&o);
+	for (int i = 0; i < db_res_rows(rep->res[0]); i++) {
+		store_points_row(rep->res[0], i, &p);
+		if (p.user.p != NULL)
+			show_aggregate(&o, &p);
+	}
+	json_out_arr_end(&o);
+	http_reply_json(c->req, 200, &b);
+	buf_fini(&b);
+}
+
+static void on_task_user_points(struct store_op *op, const struct db_reply *rep)
+{
+	struct points_call *c = op->arg;
+	struct store_points p;
+	struct json_out o;
+	struct buf b;
+
+	if (rep->outcome != DB_OK) {
+		api_reply_db(c->req, rep);
+		return;
+	}
+	if (!has_task(c, rep->res[0]))
+		return;
+	store_points_row(rep->res[0], 0, &p);
+	if (p.user.p == NULL) {
+		http_reply_error(c->req, 404,
+			"user %.*s has no points in this task",
+			STR_ARG(c->user));
+		return;
+	}
+	buf_init(&b, 0);
+	json_out_init(&o, &b);
+	show_aggregate(&o, &p);
+	http_reply_json(c->req, 200, &b);
+	buf_fini(&b);
+}
+
+static void read_task(struct points_call *c)
+{
+	if (c->user.p != NULL) {
+		store_op_init(&c->op, on_task_user_points, c);
+		store_points_of_task_user(
+			&c->op, c->app->db, &c->game_id, c->task, c->user);
+	} else {
+		store_op_init(&c->op, on_task_points, c);
+		store_points_of_task(&c->op, c->app->db, &c->game_id, c->task);
+	}
+}
+
 static void on_open(struct svc_game_open *open, enum svc_open res,
 	const struct store_game *game)
 {
@@ -122,6 +197,10 @@ static void on_open(struct svc_game_open *open, enum svc_open res,
 
 	if (res != SVC_OPEN_OK) {
 		api_reply_open(c->req, res);
+		return;
+	}
+	if (c->task.p != NULL) {
+		read_task(c);
 		return;
 	}
 	if (c->user.p != NULL) {
@@ -142,6 +221,7 @@ void api_points_get(struct http_req *req)
 
 	c->req = req;
 	c->app = req->app;
+	c->task = http_req_capture(req, "externalTaskId");
 	c->user = http_req_capture(req, "externalUserId");
 	api_valid_init(&v, req);
 	api_valid_uuid(&v, "gameId", &c->game_id);

@@ -1,6 +1,7 @@
 /*
  * store_points.h - points as the API reads them back, from the maintained
- * aggregates: one query each, cost by users and tasks, not by awards.
+ * aggregates: one query each, cost by users and tasks, not by awards; and the
+ * listings of every award, which are streamed.
  */
 #ifndef STORE_STORE_POINTS_H
 #define STORE_STORE_POINTS_H
@@ -30,5 +31,33 @@ void store_user_points_head(
 /* False when the row carries only the head. */
 bool store_user_points_row(
 	const struct db_res *res, int row, struct store_points *p_r);
+
+/* As store_points_of_game with one task; no row: no such task. */
+void store_points_of_task(struct store_op *op, struct db_pool *db,
+	const struct uuid *game_id, struct str external_task);
+/* One row, whose user is missing when there is no award; no row: no task. */
+void store_points_of_task_user(struct store_op *op, struct db_pool *db,
+	const struct uuid *game_id, struct str external_task,
+	struct str external_user);
+
+/* One award in a listing of all of them, with the sums of its group. */
+struct store_award_row {
+	struct store_points group;
+	bool has_award; /* false: group.user has none, or is missing */
+	bool has_points;
+	int64_t points;
+	struct str case_name, data, description; /* p NULL: null */
+	struct str created_json; /* as Postgres' JSON conversion prints it */
+};
+/*
+ * Rows one by one, grouped by (task, user); a task without awards has one row
+ * without user.  No row: the game has no task, or there is no such task.
+ */
+void store_awards_of_game(struct store_op *op, struct db_pool *db,
+	const struct uuid *game_id, store_row_cb row_cb);
+void store_awards_of_task(struct store_op *op, struct db_pool *db,
+	const struct uuid *game_id, struct str external_task,
+	store_row_cb row_cb);
+void store_award_row(const struct db_res *row, struct store_award_row *a_r);
 
 #endif

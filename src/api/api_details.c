@@ -1,0 +1,276 @@
+/*
+ * api_details.c - listings of every award, of a game and of a task
+ * (api-endpoints.md 15, 34).  Runs in workers.
+ *
+ * One query each, rows one by one: a row becomes text, text goes out in
+ * pieces, and the database waits while the client reads.  Memory is one piece
+ * and what http_reply.h keeps for the client, whatever the listing's length.
+ */
+#include "api/api.h"
+#include "api/api_auth.h"
+#include "api/api_common.h"
+#include "api/api_valid.h"
+#include "base/log.h"
+#include "http/http_reply.h"
+#include "http/http_req.h"
+#include "store/store_points.h"
+#include "svc/svc_catalog.h"
+
+#define PIECE_BYTES 16384
+
+struct details_call {
+	struct http_req *req;
+	struct app *app;
+	struct svc_game_open open;
+	struct store_op op;
+	struct uuid game_id;
+	struct str game_external; /* copy in the arena */
+	int64_t game_created_us;
+	struct str of_task; /* p NULL: the whole game's */
+
+	bool has_begun;
+	struct buf piece;
+	struct json_out out;
+	/* the group that is open, when there is one */
+	bool in_task, in_user;
+	struct buf task, user;
+};
+
+static void on_ready(void *arg)
+{
+	struct details_call *c = arg;
+
+	db_job_resume(&c->op.job);
+}
+
+static void begin(struct details_call *c)
+{
+	struct json_out *o = &c->out;
+
+	c->has_begun = true;
+	http_reply_stream_begin(c->req, 200, "application/json", on_ready, c);
+	json_out_init(o, &c->piece);
+	if (c->of_task.p != NULL) {
+		json_out_arr(o);
+		return;
+	}
+	json_out_obj(o);
+	json_out_kv_str(o, "externalGameId", c->game_external);
+	json_out_key(o, "created_at");
+	api_show_time(o, c->game_created_us, CLOCK_TS_SP);
+	json_out_key(o, "task");
+	json_out_arr(o);
+}
+
+static void close_user(struct details_call *c)
+{
+	if (!c->in_user)
+		return;
+	json_out_arr_end(&c->out);
+	json_out_obj_end(&c->out);
+	c->in_user = false;
+}
+
+static void close_task(struct details_call *c)
+{
+	close_user(c);
+	if (!c->in_task)
+		return;
+	json_out_arr_end(&c->out);
+	json_out_obj_end(&c->out);
+	c->in_task = false;
+}
+
+static void open_task(struct details_call *c, struct str task)
+{
+	struct json_out *o = &c->out;
+
+	if (c->of_task.p != NULL ||
+		(c->in_task && str_eq(buf_str(&c->task), task)))
+		return;
+	close_task(c);
+	buf_reset(&c->task);
+	buf_add_str(&c->task, task);
+	c->in_task = true;
+	json_out_obj(o);
+	json_out_kv_str(o, "externalTaskId", task);
+	json_out_key(o, "points");
+	json_out_arr(o);
+}
+
+static void open_user(struct details_call *c, const struct store_points *p)
+{
+	struct json_out *o = &c->out;
+
+	if (c->in_user && str_eq(buf_str(&c->user), p->user))
+		return;
+	close_user(c);
+	buf_reset(&c->user);
+	buf_add_str(&c->user, p->user);
+	c->in_user = true;
+	json_out_obj(o);
+	if (c->of_task.p != NULL)
+		json_out_kv_str(o, "externalUserId", p->user);
+	json_out_kv_int(o, "points", p->points);
+	json_out_kv_int(o, "timesAwarded", p->times);
+	if (c->of_task.p == NULL)
+		json_out_kv_str(o, "externalUserId", p->user);
+	json_out_key(o, "pointsData");
+	json_out_arr(o);
+}
+
+/* Postgres' text of a jsonb without its blanks; numbers stay as they are. */
+static void show_jsonb(struct json_out *o, struct str text)
+{
+	bool in_string = false;
+	size_t from = 0;
+
+	if (text.p == NULL) {
+		json_out_null(o);
+		return;
+	}
+	json_out_raw(o, STR(""));
+	for (size_t i = 0; i < text.len; i++) {
+		if (in_string && text.p[i] == '\\') {
+			i++;
+		} else if (text.p[i] == '"') {
+			in_string = !in_string;
+		} else if (text.p[i] == ' ' && !in_string) {
+			buf_add(o->b, text.p + from, i - from);
+			from = i + 1;
+		}
+	}
+	buf_add(o->b, text.p + from, text.len - from);
+}
+
+static void show_award(struct details_call *c, const struct store_award_row *a)
+{
+	struct json_out *o = &c->out;
+
+	json_out_obj(o);
+	json_out_key(o, "points");
+	if (a->has_points)
+		json_out_int(o, a->points);
+	else
+		json_out_null(o);
+	json_out_kv_str(o, "caseName", a->case_name);
+	if (c->of_task.p != NULL) {
+		json_out_key(o, "data");
+		show_jsonb(o, a->data);
+		json_out_kv_str(o, "description", a->description);
+	}
+	json_out_key(o, "created_at");
+	json_out_raw(
+		o, a->created_json.p != NULL ? a->created_json : STR("null"));
+	json_out_obj_end(o);
+}
+
+/* Sends what there is and follows the client's pace. */
+static void push(struct details_call *c)
+{
+	switch (http_reply_stream_chunk(c->req, &c->piece)) {
+	case HTTP_FLOW_GO:
+		return;
+	case HTTP_FLOW_WAIT:
+		db_job_pause(&c->op.job);
+		return;
+	case HTTP_FLOW_GONE:
+		db_job_cancel(&c->op.job);
+		return;
+	}
+}
+
+static void on_row(struct store_op *op, const struct db_res *row)
+{
+	struct details_call *c = op->arg;
+	struct store_award_row a;
+
+	store_award_row(row, &a);
+	if (!c->has_begun)
+		begin(c);
+	open_task(c, a.group.task);
+	if (a.group.user.p != NULL) {
+		open_user(c, &a.group);
+		if (a.has_award)
+			show_award(c, &a);
+	}
+	if (c->piece.len >= PIECE_BYTES)
+		push(c);
+}
+
+static void end_listing(struct details_call *c)
+{
+	close_task(c);
+	json_out_arr_end(&c->out);
+	if (c->of_task.p == NULL)
+		json_out_obj_end(&c->out);
+	/* nobody may be there to read it: that is fine */
+	(void)!http_reply_stream_chunk(c->req, &c->piece);
+}
+
+static void on_end(struct store_op *op, const struct db_reply *rep)
+{
+	struct details_call *c = op->arg;
+	struct http_req *req = c->req;
+	bool is_whole = rep->outcome == DB_OK;
+
+	if (c->has_begun && is_whole)
+		end_listing(c);
+	buf_fini(&c->piece);
+	buf_fini(&c->task);
+	buf_fini(&c->user);
+	if (!c->has_begun && is_whole) {
+		http_reply_error(req, 404,
+			c->of_task.p != NULL
+				? "task does not exist in this game"
+				: "the game has no tasks");
+	} else if (!c->has_begun) {
+		api_reply_db(req, rep);
+	} else if (is_whole) {
+		http_reply_stream_end(req);
+	} else {
+		log_warnx_limited("a listing ends early handler=%s: %s",
+			req->route->template, rep->message);
+		http_reply_stream_abort(req);
+	}
+}
+
+static void on_open(struct svc_game_open *open, enum svc_open res,
+	const struct store_game *game)
+{
+	struct details_call *c = open->arg;
+
+	if (res != SVC_OPEN_OK) {
+		api_reply_open(c->req, res);
+		return;
+	}
+	buf_init(&c->piece, 0);
+	buf_init(&c->task, 0);
+	buf_init(&c->user, 0);
+	c->game_external = api_keep(c->req, game->external_id);
+	c->game_created_us = game->created_us;
+	store_op_init(&c->op, on_end, c);
+	if (c->of_task.p != NULL)
+		store_awards_of_task(
+			&c->op, c->app->db, &c->game_id, c->of_task, on_row);
+	else
+		store_awards_of_game(&c->op, c->app->db, &c->game_id, on_row);
+}
+
+void api_details_get(struct http_req *req)
+{
+	struct details_call *c = api_alloc(req, sizeof(*c));
+	struct api_valid v;
+
+	c->req = req;
+	c->app = req->app;
+	c->of_task = http_req_capture(req, "externalTaskId");
+	api_valid_init(&v, req);
+	api_valid_uuid(&v, "gameId", &c->game_id);
+	if (!api_valid_done(&v))
+		return;
+	c->open.who = api_principal(req);
+	c->open.cb = on_open;
+	c->open.arg = c;
+	svc_game_open(c->app, &c->open, &c->game_id);
+}
