@@ -24,6 +24,10 @@ const struct http_route api_routes[] = {
 		false},
 	{"GET", V1 "/games/{gameId}", HTTP_AUTH_KEY, HTTP_BODY_NONE,
 		api_games_get, false},
+	{"PATCH", V1 "/games/{gameId}", HTTP_AUTH_KEY, HTTP_BODY_JSON,
+		api_games_edit, false},
+	{"DELETE", V1 "/games/{gameId}", HTTP_AUTH_KEY, HTTP_BODY_NONE,
+		api_games_delete, false},
 	{"GET", V1 "/games/{gameId}/points", HTTP_AUTH_KEY, HTTP_BODY_NONE,
 		api_points_get, false},
 	{"GET", V1 "/games/{gameId}/points/details", HTTP_AUTH_KEY,
@@ -54,8 +58,12 @@ const struct http_route api_routes[] = {
 		api_customs_list, false},
 	{"GET", V1 "/strategies/custom/{id}", HTTP_AUTH_STRATEGY,
 		HTTP_BODY_NONE, api_customs_get, false},
+	{"PUT", V1 "/strategies/custom/{id}", HTTP_AUTH_STRATEGY,
+		HTTP_BODY_STRATEGY, api_customs_edit, false},
 	{"POST", V1 "/strategies/custom/{id}/publish", HTTP_AUTH_STRATEGY,
 		HTTP_BODY_NONE, api_customs_publish, false},
+	{"POST", V1 "/strategies/custom/{id}/archive", HTTP_AUTH_STRATEGY,
+		HTTP_BODY_NONE, api_customs_archive, false},
 };
 const size_t api_routes_cnt = NELEM(api_routes);
 

@@ -26,6 +26,8 @@ void api_award_post(struct http_req *req);
 void api_games_create(struct http_req *req);
 void api_games_list(struct http_req *req);
 void api_games_get(struct http_req *req);
+void api_games_edit(struct http_req *req);
+void api_games_delete(struct http_req *req);
 void api_tasks_create(struct http_req *req);
 void api_tasks_list(struct http_req *req);
 void api_tasks_edit(struct http_req *req);
@@ -35,6 +37,8 @@ void api_strategies_list(struct http_req *req);
 void api_customs_create(struct http_req *req);
 void api_customs_list(struct http_req *req);
 void api_customs_get(struct http_req *req);
+void api_customs_edit(struct http_req *req);
 void api_customs_publish(struct http_req *req);
+void api_customs_archive(struct http_req *req);
 
 #endif

@@ -173,7 +173,7 @@ void api_award_post(struct http_req *req)
 	a->arg = c;
 	api_valid_init(&v, req);
 	api_valid_uuid(&v, "gameId", &a->game_id);
-	a->user = api_valid_index_str(&v, "externalUserId");
+	a->user = api_valid_index_str(&v, "externalUserId", API_REQUIRED);
 	a->data = api_valid_object(&v, "data", API_NULLABLE);
 	a->is_simulated = api_valid_bool(&v, "isSimulated", false);
 	if (!api_valid_done(&v))

@@ -5,6 +5,7 @@
 
 #include "base/log.h"
 #include "http/http_reply.h"
+#include "shm/shm.h"
 
 #define NODE_ID_HEADER_MAX 256
 
@@ -37,6 +38,17 @@ struct str api_principal_subject(const struct auth_principal *who)
 {
 	return who->has_subject ? str_from(who->subject)
 				: (struct str){NULL, 0};
+}
+
+void api_forget(struct http_req *req, const char *kind, const struct uuid *id)
+{
+	char text[UUID_TEXT_LEN + 1];
+	struct str key;
+
+	uuid_print(id, text);
+	key = arena_printf(&req->arena, "%s:%s", kind, text);
+	if (key.p != NULL)
+		shm_generation_bump(key);
 }
 
 static void reply_sql_error(struct http_req *req, const struct db_reply *rep)
@@ -72,6 +84,8 @@ void api_reply_db(struct http_req *req, const struct db_reply *rep)
 	case DB_OK:
 	case DB_SQL_ERROR:
 		if (strncmp(rep->sqlstate, "57", 2) == 0 ||
+			/* it lost a deadlock: nothing has happened */
+			strncmp(rep->sqlstate, "40", 2) == 0 ||
 			strcmp(rep->sqlstate, "55P03") == 0)
 			http_reply_unavailable(
 				req, 1, "the database is busy, try again");

@@ -20,6 +20,9 @@ struct str api_keep(struct http_req *req, struct str s);
 struct str api_principal_key(const struct auth_principal *who);
 struct str api_principal_subject(const struct auth_principal *who);
 
+/* The caches of all workers see a change of the object before the client
+ * does; kind as in the notices of sql/0002. */
+void api_forget(struct http_req *req, const char *kind, const struct uuid *id);
 /* Answers a statement that was not carried out (rep->outcome is not DB_OK):
  * 503 when the database is away or late, 4xx by SQLSTATE, else 500. */
 void api_reply_db(struct http_req *req, const struct db_reply *rep);

@@ -1,5 +1,6 @@
 /*
- * api_games.c - games: create, list, get (api-endpoints.md 4 to 6).
+ * api_games.c - games: create, list, get, edit, delete (api-endpoints.md 4 to
+ * 8).
  * Runs in workers; each handler owns one struct in the request's arena.
  */
 #include "api/api.h"
@@ -19,6 +20,7 @@ struct game_call {
 	struct svc_assign_check check;
 	struct svc_game_open open;
 	struct store_game_new in;
+	struct store_game_edit edit;
 	struct store_page page;
 	const char *order_text;
 };
@@ -195,17 +197,11 @@ void api_games_list(struct http_req *req)
 		&c->op, c->app->db, &scope, external, platform, &c->page);
 }
 
-static void on_get(struct svc_game_open *open, enum svc_open res,
-	const struct store_game *game)
+static void reply_game(struct game_call *c, const struct store_game *game)
 {
-	struct game_call *c = open->arg;
 	struct json_out o;
 	struct buf b;
 
-	if (res != SVC_OPEN_OK) {
-		api_reply_open(c->req, res);
-		return;
-	}
 	buf_init(&b, 0);
 	json_out_init(&o, &b);
 	json_out_obj(&o);
@@ -213,6 +209,27 @@ static void on_get(struct svc_game_open *open, enum svc_open res,
 	json_out_obj_end(&o);
 	http_reply_json(c->req, 200, &b);
 	buf_fini(&b);
+}
+
+static void on_get(struct svc_game_open *open, enum svc_open res,
+	const struct store_game *game)
+{
+	struct game_call *c = open->arg;
+
+	if (res != SVC_OPEN_OK)
+		api_reply_open(c->req, res);
+	else
+		reply_game(c, game);
+}
+
+static void open_game(struct game_call *c, const struct uuid *id,
+	void (*cb)(struct svc_game_open *open, enum svc_open res,
+		const struct store_game *game))
+{
+	c->open.who = api_principal(c->req);
+	c->open.cb = cb;
+	c->open.arg = c;
+	svc_game_open(c->app, &c->open, id);
 }
 
 void api_games_get(struct http_req *req)
@@ -225,8 +242,179 @@ void api_games_get(struct http_req *req)
 	api_valid_uuid(&v, "gameId", &id);
 	if (!api_valid_done(&v))
 		return;
-	c->open.who = api_principal(req);
-	c->open.cb = on_get;
-	c->open.arg = c;
-	svc_game_open(c->app, &c->open, &id);
+	open_game(c, &id, on_get);
+}
+
+/* ---- edit ------------------------------------------------------------------- */
+
+/* The params as they were sent. */
+static void show_sent_params(struct json_out *o, const struct jv *body)
+{
+	const struct jv *list = jv_member(body, "params");
+	uint32_t n = list != NULL && list->type == JV_ARR ? list->n : 0;
+
+	json_out_arr(o);
+	for (uint32_t i = 0; i < n; i++) {
+		const struct jv *p = &list->u.arr[i];
+
+		json_out_obj(o);
+		json_out_key(o, "id");
+		json_out_val(o, jv_member(p, "id"));
+		json_out_key(o, "key");
+		json_out_val(o, jv_member(p, "key"));
+		json_out_key(o, "value");
+		json_out_val(o, jv_member(p, "value"));
+		json_out_obj_end(o);
+	}
+	json_out_arr_end(o);
+}
+
+static void reply_edited(struct game_call *c, const struct store_game *game)
+{
+	struct json_out o;
+	struct buf b;
+
+	buf_init(&b, 0);
+	json_out_init(&o, &b);
+	json_out_obj(&o);
+	json_out_kv_str(&o, "externalGameId", game->external_id);
+	json_out_kv_str(&o, "strategyId", game->strategy_id);
+	json_out_kv_str(&o, "platform", game->platform);
+	json_out_key(&o, "params");
+	show_sent_params(&o, &c->req->json);
+	json_out_kv_cstr(&o, "message", "game updated");
+	json_out_obj_end(&o);
+	http_reply_json(c->req, 200, &b);
+	buf_fini(&b);
+}
+
+static void on_edited(struct store_op *op, const struct db_reply *rep)
+{
+	struct game_call *c = op->arg;
+	struct store_game game;
+
+	if (rep->outcome == DB_SQL_ERROR &&
+		strcmp(rep->sqlstate, "23505") == 0) {
+		http_reply_error(c->req, 409,
+			"externalGameId %.*s belongs to another game",
+			STR_ARG(c->edit.external_id));
+		return;
+	}
+	if (rep->outcome != DB_OK) {
+		api_reply_db(c->req, rep);
+		return;
+	}
+	switch (store_game_edited(rep->res[0], &game)) {
+	case STORE_EDIT_GONE:
+		api_reply_open(c->req, SVC_OPEN_MISSING);
+		return;
+	case STORE_EDIT_NO_PARAM:
+		http_reply_error(
+			c->req, 404, "a param does not exist in this game");
+		return;
+	case STORE_EDITED:
+		api_forget(c->req, "game", &c->edit.id);
+		reply_edited(c, &game);
+		return;
+	}
+}
+
+static void on_edit_assignable(struct svc_assign_check *check,
+	enum svc_assign res, const struct store_strategy_ref *ref)
+{
+	struct game_call *c = check->arg;
+
+	(void)ref;
+	if (res != SVC_ASSIGN_OK) {
+		api_reply_assign(c->req, res, c->edit.strategy_id);
+		return;
+	}
+	store_op_init(&c->op, on_edited, c);
+	store_game_edit(&c->op, c->app->db, &c->edit);
+}
+
+static void on_edit_open(struct svc_game_open *open, enum svc_open res,
+	const struct store_game *game)
+{
+	static const struct store_strategy_ref none = {.found = false};
+	struct game_call *c = open->arg;
+
+	(void)game;
+	if (res != SVC_OPEN_OK) {
+		api_reply_open(c->req, res);
+		return;
+	}
+	c->check.cb = on_edit_assignable;
+	c->check.arg = c;
+	if (c->edit.strategy_id.p == NULL)
+		on_edit_assignable(&c->check, SVC_ASSIGN_OK, &none);
+	else
+		svc_assign_check(
+			c->app, &c->check, open->who, c->edit.strategy_id);
+}
+
+void api_games_edit(struct http_req *req)
+{
+	struct game_call *c = call_new(req);
+	struct api_valid v;
+
+	api_valid_init(&v, req);
+	api_valid_uuid(&v, "gameId", &c->edit.id);
+	c->edit.external_id =
+		api_valid_index_str(&v, "externalGameId", API_NULLABLE);
+	c->edit.strategy_id = api_valid_str(&v, "strategyId", API_NULLABLE);
+	c->edit.platform = api_valid_str(&v, "platform", API_NULLABLE);
+	api_params_read(&v, API_PARAMS_GAME_EDIT, &c->edit.params);
+	if (!api_valid_done(&v))
+		return;
+	if (c->edit.strategy_id.len == 0)
+		c->edit.strategy_id.p = NULL;
+	open_game(c, &c->edit.id, on_edit_open);
+}
+
+/* ---- delete ----------------------------------------------------------------- */
+
+static void on_deleted(struct store_op *op, const struct db_reply *rep)
+{
+	struct game_call *c = op->arg;
+	struct store_game game;
+
+	if (rep->outcome != DB_OK) {
+		api_reply_db(c->req, rep);
+		return;
+	}
+	if (db_res_rows(rep->res[0]) == 0 ||
+		!store_game_row(rep->res[0], 0, &game)) {
+		api_reply_open(c->req, SVC_OPEN_MISSING);
+		return;
+	}
+	/* what is cached of its tasks depends on the game */
+	api_forget(c->req, "game", &game.id);
+	reply_game(c, &game);
+}
+
+static void on_delete_open(struct svc_game_open *open, enum svc_open res,
+	const struct store_game *game)
+{
+	struct game_call *c = open->arg;
+
+	if (res != SVC_OPEN_OK) {
+		api_reply_open(c->req, res);
+		return;
+	}
+	store_op_init(&c->op, on_deleted, c);
+	store_game_delete(&c->op, c->app->db, &game->id);
+}
+
+void api_games_delete(struct http_req *req)
+{
+	struct game_call *c = call_new(req);
+	struct api_valid v;
+	struct uuid id;
+
+	api_valid_init(&v, req);
+	api_valid_uuid(&v, "gameId", &id);
+	if (!api_valid_done(&v))
+		return;
+	open_game(c, &id, on_delete_open);
 }

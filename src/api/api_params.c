@@ -77,6 +77,11 @@ static void add_param(
 	json_out_obj_end(&p->o);
 }
 
+static bool is_of_game(enum api_params_kind kind)
+{
+	return kind == API_PARAMS_GAME || kind == API_PARAMS_GAME_EDIT;
+}
+
 /* One item per member of the union that the value is not (api.md 5.3). */
 static void bad_value(struct api_valid *v, const struct api_loc *loc,
 	const struct jv *val, enum api_params_kind kind)
@@ -91,7 +96,7 @@ static void bad_value(struct api_valid *v, const struct api_loc *loc,
 		{"dict[any,any]", "dict_type",
 			"Input should be a valid dictionary"},
 	};
-	size_t n = kind == API_PARAMS_GAME ? 4 : 5;
+	size_t n = is_of_game(kind) ? 4 : 5;
 
 	for (size_t i = 0; i < n; i++) {
 		struct api_loc at = *loc;
@@ -110,7 +115,7 @@ static bool value_is_legal(const struct jv *val, enum api_params_kind kind)
 	case JV_BOOL:
 		return true;
 	case JV_OBJ:
-		return kind != API_PARAMS_GAME;
+		return !is_of_game(kind);
 	case JV_NULL:
 	case JV_ARR:
 		return false;
@@ -120,18 +125,20 @@ static bool value_is_legal(const struct jv *val, enum api_params_kind kind)
 
 /* The element's id as text: its own when one was sent, else a new one. */
 static void read_id(struct api_valid *v, const struct api_loc *loc,
-	const struct jv *item, char text[UUID_TEXT_LEN + 1])
+	const struct jv *item, enum api_params_kind kind,
+	char text[UUID_TEXT_LEN + 1])
 {
 	const struct jv *id = jv_member(item, "id");
+	bool is_needed = kind == API_PARAMS_GAME_EDIT;
+	struct api_loc at = *loc;
 	struct uuid u;
 
 	uuid_make_v7(&u);
-	if (id != NULL && id->type != JV_NULL) {
-		struct api_loc at = *loc;
-
-		api_loc_add(&at, "id");
+	api_loc_add(&at, "id");
+	if (id == NULL && is_needed)
+		api_valid_item(v, "missing", &at, "Field required", item);
+	else if (id != NULL && (is_needed || id->type != JV_NULL))
 		api_valid_uuid_value(v, &at, id, &u);
-	}
 	uuid_print(&u, text);
 }
 
@@ -152,7 +159,7 @@ static void read_item(struct api_valid *v, const struct api_loc *loc,
 	}
 	key = jv_member(item, "key");
 	val = jv_member(item, "value");
-	read_id(v, loc, item, id);
+	read_id(v, loc, item, kind, id);
 	api_loc_add(&at, "key");
 	if (key == NULL)
 		api_valid_item(v, "missing", &at, "Field required", item);

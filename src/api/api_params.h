@@ -9,9 +9,10 @@
 #include "store/store_catalog.h"
 
 enum api_params_kind {
-	API_PARAMS_GAME, /* key, value: string, int, float, bool */
-	API_PARAMS_TASK, /* an object too */
-	API_PARAMS_EDIT  /* as a task's, with an optional id */
+	API_PARAMS_GAME,      /* key, value: string, int, float, bool */
+	API_PARAMS_GAME_EDIT, /* the same with the id of one that exists */
+	API_PARAMS_TASK,      /* an object too */
+	API_PARAMS_EDIT       /* as a task's, with an optional id */
 };
 
 /*

@@ -1,6 +1,7 @@
 /*
  * api_strategies.c - the built-ins' list, and custom strategies: create,
- * list, get, publish (api-endpoints.md 19 to 24).  Runs in workers.
+ * list, get, edit, publish, archive (api-endpoints.md 19 to 25).  Runs in
+ * workers.
  */
 #include "api/api.h"
 #include "api/api_auth.h"
@@ -11,15 +12,20 @@
 #include "engine/engine.h"
 #include "http/http_reply.h"
 #include "http/http_req.h"
-#include "shm/shm.h"
+#include "json/json_in.h"
 #include "store/store_authoring.h"
 #include "svc/svc_cache.h"
+
+#define EDIT_TRIES_MAX 5
 
 struct strategy_call {
 	struct http_req *req;
 	struct app *app;
 	struct store_op op;
-	struct store_definition_new in;
+	struct store_definition_new in; /* to create, or what an edit changes */
+	struct store_definition_edit edit;
+	const struct jv *ast; /* as sent; NULL: not */
+	unsigned tries;
 	struct uuid id;
 	int status; /* of the answer when a row came back */
 };
@@ -80,18 +86,26 @@ static void on_created(struct store_op *op, const struct db_reply *rep)
 		reply_row(c, rep->res[0]);
 }
 
-/* Parent rules of api-endpoints.md 20, in its order. */
-static bool parent_is_legal(struct strategy_call *c)
+static bool parent_exists(
+	struct strategy_call *c, struct str type, struct str parent)
 {
-	bool extend = str_is(c->in.type, "DSL_EXTEND");
-	bool has_parent = c->in.parent.p != NULL && c->in.parent.len > 0;
+	if (!str_is(type, "DSL_EXTEND") || parent.len == 0 ||
+		engine_find(parent) != NULL)
+		return true;
+	http_reply_error(c->req, 404, "parent strategy %.*s does not exist",
+		STR_ARG(parent));
+	return false;
+}
 
-	if (extend && has_parent && engine_find(c->in.parent) == NULL) {
-		http_reply_error(c->req, 404,
-			"parent strategy %.*s does not exist",
-			STR_ARG(c->in.parent));
+/* Parent rules of api-endpoints.md 20, in its order. */
+static bool parent_is_legal(
+	struct strategy_call *c, struct str type, struct str parent)
+{
+	bool extend = str_is(type, "DSL_EXTEND");
+	bool has_parent = parent.len > 0;
+
+	if (!parent_exists(c, type, parent))
 		return false;
-	}
 	if (extend && !has_parent) {
 		http_reply_error(c->req, 400,
 			"a DSL_EXTEND strategy needs parentStrategyId");
@@ -105,19 +119,28 @@ static bool parent_is_legal(struct strategy_call *c)
 	return true;
 }
 
-/* Checks the program and binds its canonical text. */
-static bool program_is_valid(struct strategy_call *c, const struct jv *ast)
+static bool program_is_valid(
+	struct strategy_call *c, const struct jv *ast, struct jv *norm_r)
 {
-	struct arena *a = &c->req->arena;
 	struct dsl_limits lim = svc_dsl_limits(c->app->conf);
 	struct dsl_error err;
+
+	if (dsl_check(&c->req->arena, ast, &lim, norm_r, &err) == 0)
+		return true;
+	api_reply_dsl_error(c->req, 400, &err, false);
+	return false;
+}
+
+/* Checks the program that was sent, if any, and binds its canonical text. */
+static bool take_program(struct strategy_call *c)
+{
 	struct jv norm;
 	struct buf text;
 
-	if (dsl_check(a, ast, &lim, &norm, &err) < 0) {
-		api_reply_dsl_error(c->req, 400, &err, false);
+	if (c->ast == NULL)
+		return true;
+	if (!program_is_valid(c, c->ast, &norm))
 		return false;
-	}
 	buf_init(&text, 0);
 	dsl_canon(&text, &norm);
 	c->in.ast_text = api_keep(c->req, buf_str(&text));
@@ -125,34 +148,43 @@ static bool program_is_valid(struct strategy_call *c, const struct jv *ast)
 	return true;
 }
 
-void api_customs_create(struct http_req *req)
+/* The members of a body that creates or edits, and who sends it. */
+static bool read_body(
+	struct strategy_call *c, unsigned name_flags, const char *type)
 {
 	static const char *const types[] = {
 		"BUILT_IN", "DSL_EXTEND", "DSL_FULL", NULL};
-	const struct auth_principal *who = api_principal(req);
-	struct strategy_call *c = call_new(req);
-	const struct jv *ast;
+	const struct auth_principal *who = api_principal(c->req);
 	struct api_valid v;
 
-	api_valid_init(&v, req);
-	c->in.name = api_valid_text(&v, "name", API_REQUIRED, 1, 200);
+	api_valid_init(&v, c->req);
+	c->in.name = api_valid_text(&v, "name", name_flags, 1, 200);
 	c->in.description =
 		api_valid_text(&v, "description", API_NULLABLE, 0, 2000);
-	c->in.type = api_valid_enum(&v, "type", types, "DSL_FULL");
+	c->in.type = api_valid_enum(&v, "type", types, type);
 	c->in.parent = api_valid_str(&v, "parentStrategyId", API_NULLABLE);
-	ast = api_valid_object(&v, "astJson", API_NULLABLE);
+	c->ast = api_valid_object(&v, "astJson", API_NULLABLE);
 	c->in.blockly = api_valid_str(&v, "blocklyXml", API_NULLABLE);
 	c->in.experiment_tag =
 		api_valid_text(&v, "experimentTag", API_NULLABLE, 0, 200);
 	if (!api_valid_done(&v))
-		return;
-	if (!parent_is_legal(c) || (ast != NULL && !program_is_valid(c, ast)))
-		return;
+		return false;
 	uuid_make_v7(&c->in.id);
 	c->in.realm = str_from(who->realm);
 	c->in.key_prefix = api_principal_key(who);
 	c->in.subject = api_principal_subject(who);
 	c->in.created_by = who->has_subject ? c->in.subject : c->in.key_prefix;
+	return true;
+}
+
+void api_customs_create(struct http_req *req)
+{
+	struct strategy_call *c = call_new(req);
+
+	if (!read_body(c, API_REQUIRED, "DSL_FULL") ||
+		!parent_is_legal(c, c->in.type, c->in.parent) ||
+		!take_program(c))
+		return;
 	c->status = 201;
 	store_op_init(&c->op, on_created, c);
 	store_definition_create(&c->op, c->app->db, &c->in);
@@ -241,8 +273,6 @@ static void on_published(struct store_op *op, const struct db_reply *rep)
 {
 	struct strategy_call *c = op->arg;
 	struct store_definition d;
-	char id[UUID_TEXT_LEN + 1];
-	struct str key;
 
 	if (rep->outcome != DB_OK || db_res_rows(rep->res[0]) == 0) {
 		on_row(op, rep);
@@ -259,10 +289,7 @@ static void on_published(struct store_op *op, const struct db_reply *rep)
 			"strategy has no program and cannot be published");
 		return;
 	}
-	uuid_print(&c->id, id);
-	key = arena_printf(&c->req->arena, "strategy:%s", id);
-	if (key.p != NULL)
-		shm_generation_bump(key);
+	api_forget(c->req, "strategy", &c->id);
 	reply_row(c, rep->res[0]);
 }
 
@@ -281,4 +308,134 @@ void api_customs_publish(struct http_req *req)
 	store_op_init(&c->op, on_published, c);
 	store_definition_publish(&c->op, c->app->db, str_from(who->realm),
 		who->is_admin, &c->id);
+}
+
+static void on_archived(struct store_op *op, const struct db_reply *rep)
+{
+	struct strategy_call *c = op->arg;
+
+	if (rep->outcome == DB_OK)
+		api_forget(c->req, "strategy", &c->id);
+	on_row(op, rep);
+}
+
+void api_customs_archive(struct http_req *req)
+{
+	const struct auth_principal *who = api_principal(req);
+	struct strategy_call *c = call_new(req);
+
+	if (!who->is_admin) {
+		http_reply_error(req, 403,
+			"archiving a strategy needs the administrator role");
+		return;
+	}
+	if (!path_id(c))
+		return;
+	store_op_init(&c->op, on_archived, c);
+	store_definition_archive(&c->op, c->app->db, str_from(who->realm),
+		who->is_admin, &c->id);
+}
+
+/* ---- edit ------------------------------------------------------------------- */
+
+static void edit_check(struct strategy_call *c);
+
+static void reply_archived(struct strategy_call *c)
+{
+	http_reply_error(
+		c->req, 409, "strategy is archived and cannot be changed");
+}
+
+static void on_edited(struct store_op *op, const struct db_reply *rep)
+{
+	struct strategy_call *c = op->arg;
+
+	if (rep->outcome != DB_OK) {
+		api_reply_db(c->req, rep);
+		return;
+	}
+	switch (store_definition_edited(rep->res[0])) {
+	case STORE_DEFINITION_GONE:
+		http_reply_error(c->req, 404, "strategy does not exist");
+		return;
+	case STORE_DEFINITION_ARCHIVED:
+		reply_archived(c);
+		return;
+	case STORE_DEFINITION_TAKEN:
+		http_reply_error(c->req, 400,
+			"a strategy named %.*s exists in this realm",
+			STR_ARG(c->in.name));
+		return;
+	case STORE_DEFINITION_MOVED:
+		if (++c->tries < EDIT_TRIES_MAX)
+			edit_check(c);
+		else
+			http_reply_error(c->req, 409,
+				"strategy is being changed by others");
+		return;
+	case STORE_DEFINITION_EDITED:
+		api_forget(c->req, "strategy", &c->id);
+		reply_row(c, rep->res[0]);
+		return;
+	}
+}
+
+/* The program that stays is checked like a new one. */
+static bool kept_program_is_valid(struct strategy_call *c, struct str text)
+{
+	struct json_err err;
+	struct jv ast, norm;
+
+	if (c->ast != NULL || text.p == NULL)
+		return true;
+	if (json_parse(&c->req->arena, text, &json_limits_default, &ast,
+		    &err) == 0)
+		return program_is_valid(c, &ast, &norm);
+	http_reply_error(
+		c->req, 400, "the stored program cannot be read: %s", err.text);
+	return false;
+}
+
+/* The row as it stands: would it be legal with what the body changes? */
+static void on_editable(struct store_op *op, const struct db_reply *rep)
+{
+	struct strategy_call *c = op->arg;
+	struct store_definition d;
+
+	if (rep->outcome != DB_OK || db_res_rows(rep->res[0]) == 0) {
+		on_row(op, rep);
+		return;
+	}
+	store_definition_row(rep->res[0], 0, &d);
+	if (str_is(d.status, "ARCHIVED")) {
+		reply_archived(c);
+		return;
+	}
+	if (!parent_is_legal(c, c->in.type.p ? c->in.type : d.type,
+		    c->in.parent.p ? c->in.parent : d.parent) ||
+		!take_program(c) || !kept_program_is_valid(c, d.ast_json))
+		return;
+	c->edit.id = c->id;
+	c->edit.known_us = d.updated_us;
+	c->edit.to = c->in;
+	store_op_init(&c->op, on_edited, c);
+	store_definition_edit(
+		&c->op, c->app->db, api_principal(c->req)->is_admin, &c->edit);
+}
+
+static void edit_check(struct strategy_call *c)
+{
+	store_op_init(&c->op, on_editable, c);
+	store_definition_get(&c->op, c->app->db, c->in.realm,
+		api_principal(c->req)->is_admin, &c->id);
+}
+
+void api_customs_edit(struct http_req *req)
+{
+	struct strategy_call *c = call_new(req);
+
+	if (!read_body(c, API_NULLABLE, NULL) ||
+		!parent_exists(c, c->in.type, c->in.parent) || !path_id(c))
+		return;
+	edit_check(c);
 }

@@ -10,7 +10,6 @@
 #include "api/api_valid.h"
 #include "http/http_reply.h"
 #include "http/http_req.h"
-#include "shm/shm.h"
 #include "svc/svc_catalog.h"
 
 struct task_call {
@@ -140,7 +139,8 @@ void api_tasks_create(struct http_req *req)
 
 	api_valid_init(&v, req);
 	api_valid_uuid(&v, "gameId", &c->game_id);
-	c->in.external_id = api_valid_index_str(&v, "externalTaskId");
+	c->in.external_id =
+		api_valid_index_str(&v, "externalTaskId", API_REQUIRED);
 	c->in.strategy_id = api_valid_str(&v, "strategyId", API_NULLABLE);
 	api_params_read(&v, API_PARAMS_TASK, &c->in.params);
 	if (!api_valid_done(&v))
@@ -227,18 +227,6 @@ void api_tasks_list(struct http_req *req)
 	open_game(c, list_opened);
 }
 
-/* Caches of all workers must see the edit before the client does. */
-static void forget_task(struct task_call *c)
-{
-	char id[UUID_TEXT_LEN + 1];
-	struct str key;
-
-	uuid_print(&c->edit.task_id, id);
-	key = arena_printf(&c->req->arena, "task:%s", id);
-	if (key.p != NULL)
-		shm_generation_bump(key);
-}
-
 static void on_edited(struct store_op *op, const struct db_reply *rep)
 {
 	struct task_call *c = op->arg;
@@ -256,7 +244,7 @@ static void on_edited(struct store_op *op, const struct db_reply *rep)
 		http_reply_error(c->req, 404, "task does not exist");
 		return;
 	}
-	forget_task(c);
+	api_forget(c->req, "task", &c->edit.task_id);
 	buf_init(&b, 0);
 	json_out_init(&o, &b);
 	json_out_obj(&o);

@@ -160,9 +160,10 @@ struct str api_valid_text(struct api_valid *v, const char *name, unsigned flags,
 	return s;
 }
 
-struct str api_valid_index_str(struct api_valid *v, const char *name)
+struct str api_valid_index_str(
+	struct api_valid *v, const char *name, unsigned flags)
 {
-	struct str s = api_valid_str(v, name, API_REQUIRED);
+	struct str s = api_valid_str(v, name, flags);
 
 	if (s.p != NULL && s.len > API_INDEX_BYTES)
 		length_item(v, name, s, true, API_INDEX_BYTES);
@@ -172,7 +173,8 @@ struct str api_valid_index_str(struct api_valid *v, const char *name)
 struct str api_valid_enum(struct api_valid *v, const char *name,
 	const char *const *words, const char *fallback)
 {
-	const struct jv *val = member(v, name, API_OPTIONAL);
+	const struct jv *val =
+		member(v, name, fallback ? API_OPTIONAL : API_NULLABLE);
 	struct api_loc loc = loc_of("body", name);
 	struct str msg = STR(""), expected = STR("");
 	struct arena *a = &v->req->arena;

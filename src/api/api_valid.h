@@ -57,9 +57,11 @@ bool api_valid_done(struct api_valid *v) MUST_CHECK;
 struct str api_valid_str(struct api_valid *v, const char *name, unsigned flags);
 struct str api_valid_text(struct api_valid *v, const char *name, unsigned flags,
 	size_t min_chars, size_t max_chars);
-/* Required, at most API_INDEX_BYTES bytes. */
-struct str api_valid_index_str(struct api_valid *v, const char *name);
-/* One of a NULL-ended list; fallback when absent. */
+/* At most API_INDEX_BYTES bytes. */
+struct str api_valid_index_str(
+	struct api_valid *v, const char *name, unsigned flags);
+/* One of a NULL-ended list; fallback when absent.  With NULL for a fallback
+ * null counts as absent. */
 struct str api_valid_enum(struct api_valid *v, const char *name,
 	const char *const *words, const char *fallback);
 const struct jv *api_valid_object(

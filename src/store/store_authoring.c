@@ -140,6 +140,66 @@ void store_definition_publish(struct store_op *op, struct db_pool *db,
 	store_op_run(op, db, DB_LANE_WRITE, &definition_publish);
 }
 
+static const struct db_stmt definition_archive = {.name = "definition_archive",
+	.nparams = 3,
+	.types = "tbu",
+	.sql = "select " COLUMNS(
+		"d") " from gamed.archive_strategy($1, $2, $3) d"};
+
+void store_definition_archive(struct store_op *op, struct db_pool *db,
+	struct str realm, bool all_realms, const struct uuid *id)
+{
+	store_op_text(op, realm);
+	store_op_bool(op, all_realms);
+	store_op_uuid(op, id);
+	store_op_run(op, db, DB_LANE_WRITE, &definition_archive);
+}
+
+static const struct db_stmt definition_edit = {.name = "definition_edit",
+	.nparams = 15,
+	.types = "tbulutttttttttt",
+	.sql = "select " COLUMNS("(e.def)") ", e.outcome "
+					    "from gamed.edit_strategy($1, $2, "
+					    "$3, $4, $5, $6, $7, $8, $9, "
+					    "$10, $11, $12, $13, $14, $15) e"};
+
+void store_definition_edit(struct store_op *op, struct db_pool *db,
+	bool all_realms, const struct store_definition_edit *in)
+{
+	store_op_text(op, in->to.realm);
+	store_op_bool(op, all_realms);
+	store_op_uuid(op, &in->id);
+	store_op_int(op, in->known_us);
+	store_op_uuid(op, &in->to.id);
+	store_op_text(op, in->to.name);
+	store_op_text(op, in->to.description);
+	store_op_text(op, in->to.type);
+	store_op_text(op, in->to.parent);
+	store_op_text(op, in->to.ast_text);
+	store_op_text(op, in->to.blockly);
+	store_op_text(op, in->to.experiment_tag);
+	store_op_text(op, in->to.created_by);
+	store_op_text(op, in->to.key_prefix);
+	store_op_text(op, in->to.subject);
+	store_op_run(op, db, DB_LANE_WRITE, &definition_edit);
+}
+
+enum store_definition_edited store_definition_edited(const struct db_res *res)
+{
+	struct str outcome = {NULL, 0};
+
+	if (db_res_rows(res) == 0)
+		return STORE_DEFINITION_GONE;
+	get_text(res, 0, 15, &outcome);
+	if (str_is(outcome, "archived"))
+		return STORE_DEFINITION_ARCHIVED;
+	if (str_is(outcome, "moved"))
+		return STORE_DEFINITION_MOVED;
+	if (str_is(outcome, "taken"))
+		return STORE_DEFINITION_TAKEN;
+	return STORE_DEFINITION_EDITED;
+}
+
 static const struct db_stmt definition_assignable = {
 	.name = "definition_assignable",
 	.nparams = 4,

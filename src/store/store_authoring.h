@@ -39,8 +39,32 @@ void store_definition_get(struct store_op *op, struct db_pool *db,
  */
 void store_definition_publish(struct store_op *op, struct db_pool *db,
 	struct str realm, bool all_realms, const struct uuid *id);
+/* DRAFT or PUBLISHED -> ARCHIVED; no row: none visible. */
+void store_definition_archive(struct store_op *op, struct db_pool *db,
+	struct str realm, bool all_realms, const struct uuid *id);
 void store_definition_row(
 	const struct db_res *res, int row, struct store_definition *d_r);
+
+struct store_definition_edit {
+	struct uuid id;
+	int64_t known_us; /* updated_at of the row that was checked */
+	/* what changes, p NULL: not; id and author of a fork */
+	struct store_definition_new to;
+};
+enum store_definition_edited {
+	STORE_DEFINITION_GONE,     /* none visible */
+	STORE_DEFINITION_EDITED,   /* in place, or as a new draft */
+	STORE_DEFINITION_ARCHIVED, /* not editable */
+	STORE_DEFINITION_MOVED,    /* not the row that was checked: again */
+	STORE_DEFINITION_TAKEN     /* the name is another family's */
+};
+/*
+ * One transaction under a lock of the family: a draft is changed in place, a
+ * published row is kept and its next version made as a draft.
+ */
+void store_definition_edit(struct store_op *op, struct db_pool *db,
+	bool all_realms, const struct store_definition_edit *in);
+enum store_definition_edited store_definition_edited(const struct db_res *res);
 
 /* What a game or task may name; one row when it is in either realm. */
 struct store_assignable {

@@ -231,6 +231,69 @@ void store_game_get(
 	store_op_run(op, db, DB_LANE_READ, &game_get);
 }
 
+/* As GAME_COLUMNS, for a game whose params are not wanted. */
+#define BARE_GAME(g)                                                   \
+	g ".id, " US(g ".created_at") ", " US(                         \
+		g ".updated_at") ", " g ".\"externalGameId\", " g      \
+				 ".\"strategyId\", " g ".platform, " g \
+				 ".\"apiKey_used\", " g                \
+				 ".oauth_user_id, '[]'::text"
+
+static const struct db_stmt game_edit = {.name = "game_edit",
+	.nparams = 7,
+	.types = "utttTTT",
+	.sql = "with want as (select p.id::uuid as id, p.key, p.value "
+	       "from unnest($5, $6, $7) as p(id, key, value)), "
+	       "miss as (select 1 from want w where not exists (select 1 from "
+	       "gamesparams x where x.id = w.id and x.\"gameId\" = $1)), "
+	       "upd as (update games set "
+	       "\"externalGameId\" = coalesce($2, \"externalGameId\"), "
+	       "\"strategyId\" = coalesce($3, \"strategyId\"), "
+	       "platform = coalesce($4, platform), "
+	       "updated_at = clock_timestamp() "
+	       "where id = $1 and not exists (select 1 from miss) "
+	       "returning *), "
+	       "par as (update gamesparams p set key = w.key, "
+	       "value = w.value, updated_at = clock_timestamp() "
+	       "from want w, upd where p.id = w.id and p.\"gameId\" = upd.id) "
+	       "select (select count(*) from miss), " BARE_GAME(
+		       "upd") " from (select 1) one left join upd on true"};
+
+void store_game_edit(struct store_op *op, struct db_pool *db,
+	const struct store_game_edit *in)
+{
+	store_op_uuid(op, &in->id);
+	store_op_text(op, in->external_id);
+	store_op_text(op, in->strategy_id);
+	store_op_text(op, in->platform);
+	store_op_literal(op, in->params.ids);
+	store_op_literal(op, in->params.keys);
+	store_op_literal(op, in->params.values);
+	store_op_run(op, db, DB_LANE_WRITE, &game_edit);
+}
+
+enum store_edited store_game_edited(
+	const struct db_res *res, struct store_game *g_r)
+{
+	if (store_game_row(res, 0, g_r))
+		return STORE_EDITED;
+	return store_list_total(res) > 0 ? STORE_EDIT_NO_PARAM
+					 : STORE_EDIT_GONE;
+}
+
+static const struct db_stmt game_delete = {.name = "game_delete",
+	.nparams = 1,
+	.types = "u",
+	.sql = "select 1::bigint, " BARE_GAME(
+		"g") " from gamed.delete_game($1) g"};
+
+void store_game_delete(
+	struct store_op *op, struct db_pool *db, const struct uuid *id)
+{
+	store_op_uuid(op, id);
+	store_op_run_long(op, db, &game_delete);
+}
+
 static const struct db_stmt task_create = {.name = "task_create",
 	.nparams = 9,
 	.types = "uutttTTTt",

@@ -82,6 +82,27 @@ bool store_game_row(const struct db_res *res, int row, struct store_game *g_r);
 void store_game_get(
 	struct store_op *op, struct db_pool *db, const struct uuid *id);
 
+struct store_game_edit {
+	struct uuid id;
+	struct str external_id, strategy_id, platform; /* p NULL: unchanged */
+	struct store_params_in params; /* those to change, by id */
+};
+enum store_edited {
+	STORE_EDITED,
+	STORE_EDIT_GONE,    /* no such game */
+	STORE_EDIT_NO_PARAM /* a param is not the game's: nothing was changed */
+};
+/* SQLSTATE 23505: the external id is another game's. */
+void store_game_edit(struct store_op *op, struct db_pool *db,
+	const struct store_game_edit *in);
+/* The game without its params. */
+enum store_edited store_game_edited(
+	const struct db_res *res, struct store_game *g_r);
+/* With all that hangs on it, in the long lane.  The row is the game as it was,
+ * without params; no row: no such game. */
+void store_game_delete(
+	struct store_op *op, struct db_pool *db, const struct uuid *id);
+
 struct store_task_new {
 	struct uuid id;
 	struct uuid game_id;

@@ -29,6 +29,8 @@ sub new {
 sub get { my ($self, $path, %h) = @_; return $self->request('GET', $path, undef, %h) }
 sub post { my ($self, @a) = @_; return $self->request('POST', @a) }
 sub patch { my ($self, @a) = @_; return $self->request('PATCH', @a) }
+sub put { my ($self, @a) = @_; return $self->request('PUT', @a) }
+sub delete { my ($self, $path, %h) = @_; return $self->request('DELETE', $path, undef, %h) }
 
 # Body: a reference becomes JSON, text is sent as it is, undef is no body.
 sub request {
@@ -91,6 +93,22 @@ sub _fill {
 	return 1;
 }
 
+# The chunks joined, undef when they end early.
+sub _chunks {
+	my ($self, $until) = @_;
+	my $body = '';
+
+	while (1) {
+		$self->_fill(sub { $_[0] =~ /\r\n/ }, $until) or return;
+		$self->{in} =~ s/^([0-9a-f]+)\r\n//i or return;
+		my $len = hex $1;
+		$self->_fill(sub { length $_[0] >= $len + 2 }, $until) or return;
+		$body .= substr $self->{in}, 0, $len, '';
+		substr $self->{in}, 0, 2, '';
+		return $body if $len == 0;
+	}
+}
+
 sub _answer {
 	my ($self, $method) = @_;
 	my $until = time + $self->{timeout};
@@ -106,7 +124,9 @@ sub _answer {
 		: $h{'content-length'} // 0;
 	$self->_fill(sub { length $_[0] >= $len }, $until)
 		or return $self->_drop('answer cut off');
-	my $body = substr $self->{in}, 0, $len, '';
+	my $body = ($h{'transfer-encoding'} // '') eq 'chunked'
+		? $self->_chunks($until) : substr $self->{in}, 0, $len, '';
+	return $self->_drop('answer cut off') unless defined $body;
 	$self->close if lc($h{connection} // '') eq 'close';
 	my $r = { status => $status, headers => \%h, body => $body };
 	$r->{json} = eval { $JSON->decode($body) } if length $body;
