@@ -435,6 +435,17 @@ static void rig_close(struct rig *r)
 	event_base_free(r->base);
 }
 
+/* On a busy machine a lane that is slow to connect refuses its jobs. */
+static void await_up(struct rig *r)
+{
+	struct db_pool_stats st;
+
+	RUN_UNTIL(r, ({
+		db_pool_stats(r->pool, &st);
+		st.conns_down == 0;
+	}));
+}
+
 static void rig_default(struct rig *r)
 {
 	struct db_pool_conf conf;
@@ -545,6 +556,7 @@ Test(pool, pipelined_answers_keep_their_order, .timeout = 30)
 	conf.read_conns = 1;
 	conf.pipeline_depth = 64;
 	rig_open(&r, &conf);
+	await_up(&r);
 	for (int i = 0; i < JOBS; i++)
 		/* every seventh fails, and its neighbours must not notice */
 		submit(&r, &c[i], DB_LANE_READ,
@@ -628,6 +640,7 @@ static void rig_long(struct rig *r, unsigned conns)
 	conf.long_conns = conns;
 	conf.statement_timeout_ms = 200;
 	rig_open(r, &conf);
+	await_up(r);
 }
 
 Test(rows, come_in_order_with_pauses, .timeout = 30)
@@ -709,6 +722,7 @@ Test(rows, a_failure_comes_after_the_rows, .timeout = 30)
 	stream_submit(&r, &slow, &stmt_series_slow, 20);
 	RUN_UNTIL(&r, slow.call.is_done);
 	cr_expect_eq(slow.call.outcome, DB_TIMEOUT);
+	await_up(&r);
 	stream_submit(&r, &lost, &stmt_series, 100000);
 	RUN_UNTIL(&r, lost.rows == 5);
 	run_sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
@@ -718,6 +732,7 @@ Test(rows, a_failure_comes_after_the_rows, .timeout = 30)
 	RUN_UNTIL(&r, lost.call.is_done);
 	cr_expect_eq(lost.call.outcome, DB_LOST);
 	cr_expect(lost.in_order, "no row twice");
+	await_up(&r);
 	stream_submit(&r, &after, &stmt_series, 3);
 	RUN_UNTIL(&r, after.call.is_done);
 	cr_expect_eq(after.call.outcome, DB_OK);
@@ -735,10 +750,12 @@ Test(rows, a_cancelled_job_is_told_so, .timeout = 30)
 	RUN_UNTIL(&r, now.call.is_done);
 	cr_expect_eq(now.rows, 10);
 	cr_expect_eq(now.call.outcome, DB_LOST);
+	await_up(&r);
 	stream_submit(&r, &later, &stmt_series, 100000);
 	RUN_UNTIL(&r, later.rows == 5);
 	db_job_cancel(&later.call.job);
 	cr_expect_not(later.call.is_done, "called back inside cancel");
+	await_up(&r);
 	stream_submit(&r, &waiting, &stmt_series, 2);
 	RUN_UNTIL(&r, later.call.is_done && waiting.call.is_done);
 	cr_expect_eq(later.rows, 5);
@@ -747,6 +764,7 @@ Test(rows, a_cancelled_job_is_told_so, .timeout = 30)
 	/* freed with one in hand */
 	memset(&later, 0, sizeof(later));
 	later.pause_every = 5;
+	await_up(&r);
 	stream_submit(&r, &later, &stmt_series, 100000);
 	RUN_UNTIL(&r, later.rows == 5);
 	rig_close(&r);
