@@ -582,7 +582,7 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 		return;
 	TAILQ_FOREACH (c, &s->conns, entry)
 		close_if_idle(c);
-	if (s->conns_cnt > 0)
+	if (s->conns_cnt > 0 || s->in_hand_cnt > 0)
 		return;
 	s->on_drained = NULL;
 	done(s->drained_arg);

@@ -46,7 +46,8 @@ void http_server_start_accepting(struct http_server *s);
 /* Stops accepting now, keeps what is open. */
 void http_server_stop_accepting(struct http_server *s);
 /* Stops accepting; on_drained runs from the loop when every connection is
- * gone.  The caller has the deadline. */
+ * gone and every handler has answered, also those whose client has left.  The
+ * caller has the deadline. */
 void http_server_drain(
 	struct http_server *s, void (*on_drained)(void *arg), void *arg);
 unsigned http_server_connections(const struct http_server *s);

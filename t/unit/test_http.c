@@ -413,6 +413,26 @@ Test(server, drains, .init = start)
 	close(busy);
 }
 
+/* What the handler does counts, not who waits for it: an award is recorded. */
+Test(server, drains_after_the_handler_of_a_client_that_left, .init = start)
+{
+	static const char request[] = "GET /hold HTTP/1.1\r\nHost: h\r\n\r\n";
+	char out[4096];
+	int fd = dial();
+
+	cr_assert_eq(
+		send(fd, request, sizeof(request) - 1, 0), sizeof(request) - 1);
+	read_until(fd, out, sizeof(out), "504 ", 1);
+	close(fd);
+	UNTIL(http_server_connections(self.server) == 0);
+	http_server_drain(self.server, on_drained, NULL);
+	for (uint64_t end = clock_mono_ms() + 250; clock_mono_ms() < end;)
+		event_base_loop(self.base, EVLOOP_NONBLOCK);
+	cr_expect_not(self.drained);
+	http_reply_text(self.held, 200, "text/plain", STR("late"));
+	UNTIL(self.drained);
+}
+
 /* ---- answers in pieces ----------------------------------------------------- */
 
 #define STREAM_GET "GET /stream HTTP/1.1\r\nHost: h\r\n\r\n"
