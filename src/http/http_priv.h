@@ -29,6 +29,7 @@ struct http_conn {
 };
 
 struct http_server {
+	struct http_server *next; /* of the process */
 	struct event_base *base;
 	struct http_server_conf conf;
 	struct http_router *router;

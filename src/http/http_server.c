@@ -33,6 +33,8 @@
 #define STREAM_OUT_MAX    (256u << 10) /* bytes that wait for the client */
 #define STREAM_IN_MAX     (64u << 10)  /* bytes it may send meanwhile */
 
+static struct http_server *servers; /* they live as long as the process */
+
 static void accept_later(struct http_server *s, long ms)
 {
 	struct timeval tv = {ms / 1000, ms % 1000 * 1000};
@@ -63,15 +65,18 @@ static void on_accept_timer(evutil_socket_t fd, short what, void *arg)
 		accept_later(s, BALANCE_MS);
 }
 
-/* Out of descriptors or memory: without a pause this would spin (H7). */
+/* Out of descriptors or memory: without a pause this would spin (H7).  The
+ * argument is the listener's, which evhttp has made its own. */
 static void on_accept_error(struct evconnlistener *lev, void *arg)
 {
-	struct http_server *s = arg;
+	struct http_server *s = servers;
 
-	(void)lev;
+	(void)arg;
 	log_warnx_limited(
 		"cannot accept a connection error=%d", EVUTIL_SOCKET_ERROR());
-	if (!s->draining)
+	while (s != NULL && s->listener != lev)
+		s = s->next;
+	if (s != NULL && !s->draining)
 		accept_later(s, NO_DESCRIPTOR_MS);
 }
 
@@ -645,6 +650,8 @@ struct http_server *http_server_new(
 		evhttp_bind_listener(s->evhttp, s->listener) == NULL)
 		fatal("cannot serve on the listening socket");
 	evconnlistener_set_error_cb(s->listener, on_accept_error);
+	s->next = servers;
+	servers = s;
 	event_add(s->tick_ev, &tick);
 	return s;
 }
