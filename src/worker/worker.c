@@ -15,6 +15,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "api/api.h"
@@ -42,6 +43,7 @@ enum {
 	BEAT_STALE_MS = 3000, /* a worker that does not count */
 	TRACE_RING_BYTES = 8 << 20,
 	RUN_ARENA_BYTES = 1 << 20,
+	OWN_DESCRIPTORS = 64, /* that are not clients' */
 	DB_PATIENCE_MS = 1000 /* wait for the database before serving */
 };
 
@@ -409,6 +411,21 @@ static void watch_signals(void)
 	self.patience = add_event(-1, EV_TIMEOUT, patience_on_timer, &patience);
 }
 
+/* What the limit of descriptors leaves for clients: the database must find
+ * one to come back (H7).  The master has warned. */
+static unsigned connections_max(const struct conf *conf)
+{
+	rlim_t max = (rlim_t)conf->http_max_connections;
+	struct rlimit lim;
+
+	if (getrlimit(RLIMIT_NOFILE, &lim) == 0 &&
+		lim.rlim_cur < max + OWN_DESCRIPTORS)
+		max = lim.rlim_cur > OWN_DESCRIPTORS
+			      ? lim.rlim_cur - OWN_DESCRIPTORS
+			      : 1;
+	return (unsigned)max;
+}
+
 static void open_server(struct app *app)
 {
 	const struct conf *conf = app->conf;
@@ -419,7 +436,7 @@ static void open_server(struct app *app)
 		.max_body_bytes = (size_t)conf->http_max_body_bytes,
 		.max_strategy_bytes = (size_t)conf->http_max_strategy_bytes,
 		.max_header_bytes = (size_t)conf->http_max_header_bytes,
-		.max_connections = (unsigned)conf->http_max_connections,
+		.max_connections = connections_max(conf),
 		.idle_timeout_s = (unsigned)conf->http_idle_timeout_s,
 		.handler_timeout_ms = (uint32_t)conf->http_handler_timeout_ms,
 		.dispatch = api_dispatch,
