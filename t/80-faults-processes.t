@@ -250,32 +250,85 @@ subtest 'S2: connections are balanced' => sub {
 	$judge->follow($d);
 };
 
-subtest 'H7: descriptors are exhausted' => sub {
-	is($d->stop, 0, 'exit 0');
-	# the master has a pair for every worker that there may be
-	$d = start(from => $d, wrap => ['prlimit', '--nofile=200:200']);
-	$judge->follow($d);
-	my $load = load_starts();
+# So many connections that no more are taken; some wait in the queue.
+sub crowd {
 	my @crowd;
+
 	for (1 .. 450) {
 		my $c = $d->connect or last;
 		push @crowd, $c;
 	}
 	cmp_ok(scalar @crowd, '>=', 400, 'a crowd connects');
-	ok($d->await_log(qr/cannot accept a connection/),
-		'the workers have no descriptor left');
-	ok($load->await_calls(100), 'awards go on over the old connections');
-	my $lines = () = $d->log =~ /cannot accept a connection/g;
-	cmp_ok($lines, '<', 50, 'the log is not flooded');
-	is($d->http(GET => "http://127.0.0.1:" . $d->metrics_port . '/metrics')
-		->{status}, 200, 'the metrics too');
-	close $_ for @crowd;
+	return @crowd;
+}
+
+sub crowd_goes {
 	my $from = time;
+
+	close $_ for @_;
 	is($d->http(GET => '/livez')->{status}, 200,
 		'once the crowd has gone a newcomer is served');
 	cmp_ok(time - $from, '<', 5, '... soon');
-	$judge->judge('descriptors', $load->stop);
+	return;
+}
+
+sub cpu_ticks {
+	my ($pid) = @_;
+
+	return eval { my @f = split ' ',
+		Gamed::Daemon::_read("/proc/$pid/stat") =~ s/^.*\) //r;
+		$f[11] + $f[12] };
+}
+
+subtest 'H7: the limit of descriptors is low' => sub {
+	is($d->stop, 0, 'exit 0');
+	# the master has a pair for every worker that there may be
+	$d = start(from => $d, wrap => ['prlimit', '--nofile=200:200']);
+	$judge->follow($d);
+	like($d->log, qr/at most 200 descriptors are allowed/, 'it says so');
+	my $load = load_starts();
+	my @crowd = crowd();
+	ok($load->await_calls(100), 'awards go on over the old connections');
+	$pg->psql(<<'SQL');
+select pg_terminate_backend(pid) from pg_stat_activity
+where application_name like 'game-%'
+SQL
+	ok($load->await_calls(100), '... and the database is found again');
+	is($d->http(GET => "http://127.0.0.1:" . $d->metrics_port . '/metrics')
+		->{status}, 200, 'the metrics are served');
+	crowd_goes(@crowd);
+	$judge->judge('low limit', $load->stop);
+	unlike($d->log, qr/died|cannot accept/, 'it never ran out of them');
+	is($d->stop, 0, 'exit 0');
+	$d = start(from => $d);
+	$judge->follow($d);
+};
+
+subtest 'H7: descriptors are exhausted' => sub {
+	my $load = load_starts();
+	my @workers = $d->pids('worker');
+
+	# below what they hold: not one more
+	system('prlimit', '--pid', $_, '--nofile=20:1024') for @workers;
+	my @crowd = crowd();
+	ok($d->await_log(qr/cannot accept a connection/),
+		'the workers have no descriptor left');
+	ok($load->await_calls(100), 'awards go on over the old connections');
+	my $record = $load->stop; # without load they have nothing to do
+	my %before = map { $_ => cpu_ticks($_) } @workers;
+	$judge->watch(1);
+	for my $pid (@workers) {
+		cmp_ok(cpu_ticks($pid) - $before{$pid}, '<', 30,
+			'a worker does not spin');
+	}
+	my $lines = () = $d->log =~ /cannot accept a connection/g;
+	cmp_ok($lines, '<', 50, 'the log is not flooded');
+	system('prlimit', '--pid', $_, '--nofile=1024:1024') for @workers;
+	crowd_goes(@crowd);
+	$judge->judge('descriptors', $record);
 	unlike($d->log, qr/died/, 'no process died of it');
+	is_deeply([sort $d->pids('worker')], [sort @workers],
+		'the workers are the same');
 };
 
 subtest 'M2: many deaths of workers, totals exact' => sub {
