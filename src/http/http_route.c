@@ -1,7 +1,8 @@
 /*
  * http_route.c - see http_route.h.  Templates are kept as a tree of segments;
  * a literal child is tried before the capture, with a step back when the
- * literal leads nowhere.
+ * literal leads nowhere, or to no route of the method: a task may be named
+ * like a literal that takes POST only.
  */
 #include "http/http_route.h"
 
@@ -26,6 +27,7 @@ struct http_router {
 
 struct match {
 	struct arena *a;
+	const char *method; /* NULL: any */
 	struct str captures[HTTP_CAPTURES_MAX];
 	unsigned captures_cnt;
 };
@@ -153,13 +155,22 @@ static int decode_segment(struct arena *a, struct str in, struct str *out_r)
 	return 0;
 }
 
+static const struct http_route *route_of(
+	const struct node *n, const char *method)
+{
+	for (unsigned i = 0; i < n->routes_cnt; i++)
+		if (method == NULL || strcmp(n->routes[i]->method, method) == 0)
+			return n->routes[i];
+	return NULL;
+}
+
 static struct node *walk(struct node *n, struct str rest, struct match *m)
 {
 	struct node *capture = NULL, *found;
 	struct str raw, seg;
 
 	if (!next_segment(&rest, &raw))
-		return n->routes_cnt > 0 ? n : NULL;
+		return route_of(n, m->method) != NULL ? n : NULL;
 	if (decode_segment(m->a, raw, &seg) < 0)
 		return NULL;
 	for (struct node *c = n->child; c != NULL; c = c->next) {
@@ -194,25 +205,25 @@ enum http_match http_router_match(const struct http_router *r, struct arena *a,
 {
 	/* the tree is not changed by a walk */
 	struct node *root = (struct node *)(uintptr_t)&r->root, *n;
-	struct match m = {.a = a};
+	struct match m = {.a = a, .method = method};
 
 	if (path.len == 0 || path.p[0] != '/')
 		return HTTP_MATCH_NOT_FOUND;
 	n = walk(root, path, &m);
-	if (n == NULL && path.len > 1 && path.p[path.len - 1] == '/') {
-		m.captures_cnt = 0;
-		path.len--;
-		return walk(root, path, &m) != NULL ? HTTP_MATCH_SLASH
-						    : HTTP_MATCH_NOT_FOUND;
+	if (n != NULL) {
+		*route_r = route_of(n, method);
+		memcpy(captures_r, m.captures, sizeof(m.captures));
+		return HTTP_MATCH_OK;
 	}
-	if (n == NULL)
+	m = (struct match){.a = a};
+	n = walk(root, path, &m);
+	if (n != NULL) {
+		*allow_r = allow_list(a, n);
+		return HTTP_MATCH_METHOD;
+	}
+	if (path.len == 1 || path.p[path.len - 1] != '/')
 		return HTTP_MATCH_NOT_FOUND;
-	for (unsigned i = 0; i < n->routes_cnt; i++)
-		if (strcmp(n->routes[i]->method, method) == 0) {
-			*route_r = n->routes[i];
-			memcpy(captures_r, m.captures, sizeof(m.captures));
-			return HTTP_MATCH_OK;
-		}
-	*allow_r = allow_list(a, n);
-	return HTTP_MATCH_METHOD;
+	path.len--;
+	return walk(root, path, &m) != NULL ? HTTP_MATCH_SLASH
+					    : HTTP_MATCH_NOT_FOUND;
 }

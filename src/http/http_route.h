@@ -1,9 +1,10 @@
 /*
  * http_route.h - method and path template -> handler.
  *
- * Literal segments win over captures ({name}); a capture never spans '/';
- * segments are percent-decoded once, and bad escapes, %00, %2F, control
- * bytes and dot segments match nothing (hardening H12).
+ * Literal segments win over captures ({name}) among the routes of a method.
+ * A capture never spans '/'; segments are percent-decoded once, and bad
+ * escapes, %00, %2F, control bytes and dot segments match nothing (hardening
+ * H12).
  */
 #ifndef HTTP_HTTP_ROUTE_H
 #define HTTP_HTTP_ROUTE_H
