@@ -75,6 +75,8 @@ struct engine_info {
 };
 
 const struct engine_info *engine_info(const struct engine_builtin *b);
+/* How it decides, for dsl_tree_walk_text; static. */
+const char *engine_flow(const struct engine_builtin *b);
 
 /* What must be read before a strategy runs. */
 struct engine_needs {

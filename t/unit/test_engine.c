@@ -1,7 +1,12 @@
 /* test_engine.c - the built-ins of dsl.md 18 and the field values. */
 #include "dsl_help.h"
 
+#include <stdio.h>
+
+#include "dsl/dsl_svg.h"
+#include "dsl/dsl_tree.h"
 #include "engine/engine.h"
+#include "engine/engine_template.h"
 
 static struct arena arena;
 
@@ -218,4 +223,121 @@ Test(engine, fields_of_an_event)
 	cr_assert_eq(v[5].u.i, 5);
 	cr_assert_eq(set[5], 1);
 	dsl_program_unref(&p);
+}
+
+/* ---- templates (dsl.md 19) ------------------------------------------------ */
+
+Test(engine, templates_are_valid_as_they_stand)
+{
+	static const char *const ids[] = {"bonus_extiende_default",
+		"bonus_por_velocidad", "engagement_basico",
+		"recompensa_completar_tarea"};
+	const struct engine_template *t;
+	unsigned n = 0;
+
+	for (; (t = engine_template_at(n)) != NULL; n++) {
+		struct jv ast, norm;
+		struct json_err why;
+		struct dsl_error err;
+		struct buf before, after;
+
+		cr_assert_str_eq(t->id, ids[n]);
+		cr_assert_eq(json_parse(&arena, str_from(t->ast),
+				     &json_limits_default, &ast, &why),
+			0, "%s: %s", t->id, why.text);
+		cr_assert_eq(dsl_check(&arena, &ast, &dsl_limits_default, &norm,
+				     &err),
+			0, "%s: %s", t->id, err.message);
+		buf_init(&before, 0);
+		buf_init(&after, 0);
+		dsl_canon(&before, &ast);
+		dsl_canon(&after, &norm);
+		cr_assert(str_eq(buf_str(&before), buf_str(&after)),
+			"%s has all ids", t->id);
+		buf_fini(&before);
+		buf_fini(&after);
+		cr_assert_eq(
+			strcmp(t->type, "DSL_EXTEND") == 0, t->parent != NULL);
+		if (t->parent != NULL)
+			cr_assert_not_null(engine_find(str_from(t->parent)));
+		cr_assert_eq(t->blockly[0], '<');
+	}
+	cr_assert_eq(n, NELEM(ids));
+}
+
+/* Every node of the program is a block of the drawing. */
+static void has_blocks(const struct engine_template *t, const struct jv *v)
+{
+	const struct jv *id = jv_member(v, "id");
+	char wanted[80];
+
+	for (uint32_t i = 0; v->type == JV_ARR && i < v->n; i++)
+		has_blocks(t, &v->u.arr[i]);
+	for (uint32_t i = 0; v->type == JV_OBJ && i < v->n; i++)
+		has_blocks(t, &v->u.obj[i].val);
+	if (v->type != JV_OBJ || id == NULL)
+		return;
+	snprintf(wanted, sizeof(wanted), "id=\"%.*s\"", STR_ARG(id->u.s));
+	cr_assert_not_null(strstr(t->blockly, wanted), "%s: %s", t->id, wanted);
+}
+
+Test(engine, templates_are_drawn_whole)
+{
+	const struct engine_template *t;
+
+	for (unsigned i = 0; (t = engine_template_at(i)) != NULL; i++) {
+		struct jv ast = json_of(&arena, t->ast);
+
+		has_blocks(t, &ast);
+	}
+}
+
+/* ---- trees ------------------------------------------------------------------ */
+
+static void add_line(void *arg, unsigned depth, struct str text)
+{
+	buf_printf(arg, "%.*s%.*s|", (int)depth, "\t\t\t\t", STR_ARG(text));
+}
+
+Test(engine, a_program_reads_as_a_tree)
+{
+	struct jv
+		ast = json_of(&arena,
+			"{'type':'program','id':'p','rules':[{'type':'rule',"
+			"'id':'r','when':{'type':'and','args':[{'type':"
+			"'compare','op':'<','left':{'type':'field','path':"
+			"'data.x'},'right':{'type':'arith','op':'min','left':"
+			"{'type':'literal','value':1},'right':{'type':"
+			"'literal','value':2.5}}},{'type':'not','arg':{'type':"
+			"'field','path':'data.y'}}]},'then':[{'type':"
+			"'set_callback_data','key':'k','value':{'type':"
+			"'literal','value':'a<b'}},{'type':'return'}],"
+			"'else_if':[{'when':{'type':'literal','value':true},"
+			"'then':[{'type':'return'}]}],'else':[{'type':"
+			"'return'}]}],'default':{'type':'assign_points',"
+			"'case_name':'Rest','value':{'type':'literal',"
+			"'value':3}}}"),
+		norm;
+	struct dsl_error err;
+	struct dsl_svg graph;
+	struct buf out;
+
+	cr_assert_eq(
+		dsl_check(&arena, &ast, &dsl_limits_default, &norm, &err), 0);
+	buf_init(&out, 0);
+	dsl_tree_walk(&norm, add_line, &out);
+	buf_add_char(&out, '\0');
+	cr_assert_str_eq(out.p,
+		"rule r|\tif (data.x < min(1, 2.5)) and (not data.y)|"
+		"\t\tcallback k = \"a<b\"|\t\treturn|\telse if true|"
+		"\t\treturn|\telse|\t\treturn|otherwise|"
+		"\taward 3 as \"Rest\"|");
+	buf_reset(&out);
+	dsl_svg_init(&graph);
+	dsl_tree_walk(&norm, dsl_svg_line, &graph);
+	dsl_svg_end(&graph, STR("t"), &out);
+	buf_add_char(&out, '\0');
+	cr_assert_not_null(strstr(out.p, "callback k = \"a&lt;b\""));
+	cr_assert_null(strstr(out.p, "a<b"));
+	buf_fini(&out);
 }
