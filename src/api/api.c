@@ -64,6 +64,23 @@ const struct http_route api_routes[] = {
 		HTTP_BODY_NONE, api_customs_publish, false},
 	{"POST", V1 "/strategies/custom/{id}/archive", HTTP_AUTH_STRATEGY,
 		HTTP_BODY_NONE, api_customs_archive, false},
+	{"POST", V1 "/strategies/custom/import", HTTP_AUTH_STRATEGY,
+		HTTP_BODY_STRATEGY, api_customs_import, false},
+	{"GET", V1 "/strategies/custom/templates", HTTP_AUTH_STRATEGY,
+		HTTP_BODY_NONE, api_customs_templates, false},
+	{"GET", V1 "/strategies/custom/{id}/versions", HTTP_AUTH_STRATEGY,
+		HTTP_BODY_NONE, api_customs_versions, false},
+	{"POST", V1 "/strategies/custom/{id}/rollback/{version}",
+		HTTP_AUTH_STRATEGY, HTTP_BODY_NONE, api_customs_rollback,
+		false},
+	{"GET", V1 "/strategies/custom/{id}/usage", HTTP_AUTH_STRATEGY,
+		HTTP_BODY_NONE, api_customs_usage, false},
+	{"GET", V1 "/strategies/{id}", HTTP_AUTH_OPEN, HTTP_BODY_NONE,
+		api_strategies_get, false},
+	{"GET", V1 "/strategies/{id}/schema", HTTP_AUTH_OPEN, HTTP_BODY_NONE,
+		api_strategies_schema, false},
+	{"GET", V1 "/strategies/{id}/graph", HTTP_AUTH_OPEN, HTTP_BODY_NONE,
+		api_strategies_graph, false},
 };
 const size_t api_routes_cnt = NELEM(api_routes);
 

@@ -40,5 +40,13 @@ void api_customs_get(struct http_req *req);
 void api_customs_edit(struct http_req *req);
 void api_customs_publish(struct http_req *req);
 void api_customs_archive(struct http_req *req);
+void api_customs_import(struct http_req *req);
+void api_customs_versions(struct http_req *req);
+void api_customs_rollback(struct http_req *req);
+void api_customs_usage(struct http_req *req);
+void api_customs_templates(struct http_req *req);
+void api_strategies_get(struct http_req *req);
+void api_strategies_schema(struct http_req *req);
+void api_strategies_graph(struct http_req *req);
 
 #endif

@@ -1,7 +1,7 @@
 /*
  * api_strategies.c - the built-ins' list, and custom strategies: create,
- * list, get, edit, publish, archive (api-endpoints.md 19 to 25).  Runs in
- * workers.
+ * import, list, get, edit, publish, archive (api-endpoints.md 19 to 25, 47).
+ * Runs in workers.
  */
 #include "api/api.h"
 #include "api/api_auth.h"
@@ -17,6 +17,7 @@
 #include "svc/svc_cache.h"
 
 #define EDIT_TRIES_MAX 5
+#define TEXT_MAX       65536 /* the JSON reader's own limit of a text */
 
 struct strategy_call {
 	struct http_req *req;
@@ -148,9 +149,12 @@ static bool take_program(struct strategy_call *c)
 	return true;
 }
 
-/* The members of a body that creates or edits, and who sends it. */
-static bool read_body(
-	struct strategy_call *c, unsigned name_flags, const char *type)
+/*
+ * The members of a body that creates, edits or imports, and who sends it.
+ * Only an import has to bring a program and its drawing.
+ */
+static bool read_body(struct strategy_call *c, unsigned name_flags,
+	const char *type, unsigned program_flags)
 {
 	static const char *const types[] = {
 		"BUILT_IN", "DSL_EXTEND", "DSL_FULL", NULL};
@@ -163,8 +167,9 @@ static bool read_body(
 		api_valid_text(&v, "description", API_NULLABLE, 0, 2000);
 	c->in.type = api_valid_enum(&v, "type", types, type);
 	c->in.parent = api_valid_str(&v, "parentStrategyId", API_NULLABLE);
-	c->ast = api_valid_object(&v, "astJson", API_NULLABLE);
-	c->in.blockly = api_valid_str(&v, "blocklyXml", API_NULLABLE);
+	c->ast = api_valid_object(&v, "astJson", program_flags);
+	c->in.blockly = api_valid_text(&v, "blocklyXml", program_flags,
+		program_flags & API_REQUIRED ? 1 : 0, TEXT_MAX);
 	c->in.experiment_tag =
 		api_valid_text(&v, "experimentTag", API_NULLABLE, 0, 200);
 	if (!api_valid_done(&v))
@@ -181,13 +186,27 @@ void api_customs_create(struct http_req *req)
 {
 	struct strategy_call *c = call_new(req);
 
-	if (!read_body(c, API_REQUIRED, "DSL_FULL") ||
+	if (!read_body(c, API_REQUIRED, "DSL_FULL", API_NULLABLE) ||
 		!parent_is_legal(c, c->in.type, c->in.parent) ||
 		!take_program(c))
 		return;
 	c->status = 201;
 	store_op_init(&c->op, on_created, c);
 	store_definition_create(&c->op, c->app->db, &c->in);
+}
+
+/* Exports carry more members than these; they are ignored. */
+void api_customs_import(struct http_req *req)
+{
+	struct strategy_call *c = call_new(req);
+
+	if (!read_body(c, API_REQUIRED, "DSL_FULL", API_REQUIRED) ||
+		!take_program(c) ||
+		!parent_is_legal(c, c->in.type, c->in.parent))
+		return;
+	c->status = 201;
+	store_op_init(&c->op, on_created, c);
+	store_definition_import(&c->op, c->app->db, &c->in);
 }
 
 static void on_list(struct store_op *op, const struct db_reply *rep)
@@ -434,7 +453,7 @@ void api_customs_edit(struct http_req *req)
 {
 	struct strategy_call *c = call_new(req);
 
-	if (!read_body(c, API_NULLABLE, NULL) ||
+	if (!read_body(c, API_NULLABLE, NULL, API_NULLABLE) ||
 		!parent_exists(c, c->in.type, c->in.parent) || !path_id(c))
 		return;
 	edit_check(c);

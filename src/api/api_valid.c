@@ -342,28 +342,41 @@ static int lax_int(struct str s, int64_t *i_r)
 	return 0;
 }
 
+static int64_t int_between(struct api_valid *v, const struct api_loc *loc,
+	struct str s, int64_t min, int64_t max)
+{
+	struct jv input = jv_str(s);
+	int64_t i;
+
+	if (lax_int(s, &i) < 0) {
+		api_valid_item(v, "int_parsing", loc,
+			"Input should be a valid integer, unable to parse "
+			"string as an integer",
+			&input);
+		return min;
+	}
+	if (i < min)
+		range_item(v, loc, &input, true, min);
+	else if (i > max)
+		range_item(v, loc, &input, false, max);
+	return i;
+}
+
+int64_t api_valid_path_int(struct api_valid *v, const char *name, int64_t min)
+{
+	struct api_loc loc = loc_of("path", name);
+
+	return int_between(
+		v, &loc, http_req_capture(v->req, name), min, INT64_MAX);
+}
+
 int64_t api_valid_query_int(struct api_valid *v, const char *name, int64_t min,
 	int64_t max, int64_t fallback)
 {
 	struct str s = http_req_query(v->req, name);
 	struct api_loc loc = loc_of("query", name);
-	struct jv input = jv_str(s);
-	int64_t i;
 
-	if (s.p == NULL)
-		return fallback;
-	if (lax_int(s, &i) < 0) {
-		api_valid_item(v, "int_parsing", &loc,
-			"Input should be a valid integer, unable to parse "
-			"string as an integer",
-			&input);
-		return fallback;
-	}
-	if (i < min)
-		range_item(v, &loc, &input, true, min);
-	else if (i > max)
-		range_item(v, &loc, &input, false, max);
-	return i;
+	return s.p == NULL ? fallback : int_between(v, &loc, s, min, max);
 }
 
 static void valid_ordering(struct api_valid *v, const char *const *columns,

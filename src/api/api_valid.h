@@ -74,6 +74,9 @@ void api_valid_uuid(struct api_valid *v, const char *name, struct uuid *u_r);
 void api_valid_uuid_value(struct api_valid *v, const struct api_loc *loc,
 	const struct jv *val, struct uuid *u_r);
 
+/* The path's integer; min when there is a fault. */
+int64_t api_valid_path_int(struct api_valid *v, const char *name, int64_t min);
+
 /* Query parameters. words: "^(A|B)$". */
 struct str api_valid_query_pattern(
 	struct api_valid *v, const char *name, const char *pattern);

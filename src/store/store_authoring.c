@@ -28,25 +28,32 @@ static void get_time(const struct db_res *res, int row, int col, int64_t *us_r)
 		*us_r = 0;
 }
 
+/* The columns of COLUMNS, the first of which is `at`. */
+static void get_definition(
+	const struct db_res *res, int row, int at, struct store_definition *d_r)
+{
+	memset(d_r, 0, sizeof(*d_r));
+	(void)db_row_uuid(res, row, at, &d_r->id);
+	get_text(res, row, at + 1, &d_r->realm);
+	get_text(res, row, at + 2, &d_r->name);
+	get_text(res, row, at + 3, &d_r->description);
+	get_text(res, row, at + 4, &d_r->type);
+	get_text(res, row, at + 5, &d_r->parent);
+	get_text(res, row, at + 6, &d_r->ast_json);
+	get_text(res, row, at + 7, &d_r->blockly);
+	(void)db_row_i64(res, row, at + 8, &d_r->version);
+	get_text(res, row, at + 9, &d_r->status);
+	get_text(res, row, at + 10, &d_r->created_by);
+	get_time(res, row, at + 11, &d_r->created_us);
+	get_time(res, row, at + 12, &d_r->updated_us);
+	get_time(res, row, at + 13, &d_r->published_us);
+	get_text(res, row, at + 14, &d_r->experiment_tag);
+}
+
 void store_definition_row(
 	const struct db_res *res, int row, struct store_definition *d_r)
 {
-	memset(d_r, 0, sizeof(*d_r));
-	(void)db_row_uuid(res, row, 0, &d_r->id);
-	get_text(res, row, 1, &d_r->realm);
-	get_text(res, row, 2, &d_r->name);
-	get_text(res, row, 3, &d_r->description);
-	get_text(res, row, 4, &d_r->type);
-	get_text(res, row, 5, &d_r->parent);
-	get_text(res, row, 6, &d_r->ast_json);
-	get_text(res, row, 7, &d_r->blockly);
-	(void)db_row_i64(res, row, 8, &d_r->version);
-	get_text(res, row, 9, &d_r->status);
-	get_text(res, row, 10, &d_r->created_by);
-	get_time(res, row, 11, &d_r->created_us);
-	get_time(res, row, 12, &d_r->updated_us);
-	get_time(res, row, 13, &d_r->published_us);
-	get_text(res, row, 14, &d_r->experiment_tag);
+	get_definition(res, row, 0, d_r);
 }
 
 static const struct db_stmt definition_create = {.name = "definition_create",
@@ -66,8 +73,8 @@ static const struct db_stmt definition_create = {.name = "definition_create",
 	       "on conflict (\"realmId\", name, version) do nothing "
 	       "returning d.*) select " COLUMNS("ins") " from ins"};
 
-void store_definition_create(struct store_op *op, struct db_pool *db,
-	const struct store_definition_new *in)
+/* The parameters of create and import. */
+static void bind_new(struct store_op *op, const struct store_definition_new *in)
 {
 	store_op_uuid(op, &in->id);
 	store_op_text(op, in->realm);
@@ -81,7 +88,27 @@ void store_definition_create(struct store_op *op, struct db_pool *db,
 	store_op_text(op, in->blockly);
 	store_op_text(op, in->created_by);
 	store_op_text(op, in->experiment_tag);
+}
+
+void store_definition_create(struct store_op *op, struct db_pool *db,
+	const struct store_definition_new *in)
+{
+	bind_new(op, in);
 	store_op_run(op, db, DB_LANE_WRITE, &definition_create);
+}
+
+static const struct db_stmt definition_import = {.name = "definition_import",
+	.nparams = 12,
+	.types = "uttttttttttt",
+	.sql = "select " COLUMNS(
+		"d") " from gamed.import_strategy($1, $2, $3, "
+		     "$4, $5, $6, $7, $8, $9, $10, $11, $12) d"};
+
+void store_definition_import(struct store_op *op, struct db_pool *db,
+	const struct store_definition_new *in)
+{
+	bind_new(op, in);
+	store_op_run(op, db, DB_LANE_WRITE, &definition_import);
 }
 
 static const struct db_stmt definition_list = {.name = "definition_list",
@@ -230,4 +257,104 @@ void store_assignable_row(
 	a_r->ref.version = 0;
 	(void)db_row_i64(res, row, 3, &a_r->ref.version);
 	get_text(res, row, 4, &a_r->ref.hash);
+}
+
+static const struct db_stmt definition_versions = {
+	.name = "definition_versions",
+	.nparams = 3,
+	.types = "tbu",
+	.sql = "select " COLUMNS(
+		"d") " from strategydefinition o "
+		     "join strategydefinition d on d.\"realmId\" = "
+		     "o.\"realmId\" "
+		     "and d.name = o.name where o.id = $3 and ($2 or "
+		     "o.\"realmId\" = $1) order by d.version desc"};
+
+void store_definition_versions(struct store_op *op, struct db_pool *db,
+	struct str realm, bool all_realms, const struct uuid *id)
+{
+	store_op_text(op, realm);
+	store_op_bool(op, all_realms);
+	store_op_uuid(op, id);
+	store_op_run(op, db, DB_LANE_READ, &definition_versions);
+}
+
+static const struct db_stmt definition_rollback = {
+	.name = "definition_rollback",
+	.nparams = 4,
+	.types = "tbul",
+	.sql = "select r.outcome, r.games_moved, r.tasks_moved, " COLUMNS(
+		"(r.promoted)") " from gamed.rollback_strategy($1, $2, $3, $4) "
+				"r"};
+
+void store_definition_rollback(struct store_op *op, struct db_pool *db,
+	struct str realm, bool all_realms, const struct uuid *id,
+	int64_t version)
+{
+	store_op_text(op, realm);
+	store_op_bool(op, all_realms);
+	store_op_uuid(op, id);
+	store_op_int(op, version);
+	store_op_run(op, db, DB_LANE_WRITE, &definition_rollback);
+}
+
+enum store_rollback store_rollback_row(const struct db_res *res,
+	struct store_definition *d_r, int64_t *games_r, int64_t *tasks_r)
+{
+	static const char *const words[] = {[STORE_ROLLBACK_DONE] = "done",
+		[STORE_ROLLBACK_MISSING] = "missing",
+		[STORE_ROLLBACK_PUBLISHED] = "published",
+		[STORE_ROLLBACK_NO_PROGRAM] = "no_program"};
+	struct str word;
+
+	get_text(res, 0, 0, &word);
+	*games_r = *tasks_r = 0;
+	(void)db_row_i64(res, 0, 1, games_r);
+	(void)db_row_i64(res, 0, 2, tasks_r);
+	get_definition(res, 0, 3, d_r);
+	for (unsigned i = 0; i < NELEM(words); i++)
+		if (str_is(word, words[i]))
+			return (enum store_rollback)i;
+	return STORE_ROLLBACK_MISSING;
+}
+
+static const struct db_stmt definition_usage = {.name = "definition_usage",
+	.nparams = 3,
+	.types = "tbu",
+	.sql = "select d.id, d.name, d.version::bigint, d.status, u.is_task, "
+	       "u.id, u.ext, u.game_id, u.game_ext, u.platform "
+	       "from strategydefinition d left join lateral ("
+	       "select false, g.id, g.\"externalGameId\", g.id, "
+	       "g.\"externalGameId\", g.platform from games g "
+	       "where g.\"strategyId\" = 'custom:' || d.id "
+	       "union all select true, t.id, t.\"externalTaskId\", g.id, "
+	       "g.\"externalGameId\", g.platform from tasks t "
+	       "join games g on g.id = t.\"gameId\" "
+	       "where t.\"strategyId\" = 'custom:' || d.id) "
+	       "u (is_task, id, ext, game_id, game_ext, platform) on true "
+	       "where d.id = $3 and ($2 or d.\"realmId\" = $1) "
+	       "order by u.is_task, u.game_ext, u.ext"};
+
+void store_definition_usage(struct store_op *op, struct db_pool *db,
+	struct str realm, bool all_realms, const struct uuid *id)
+{
+	store_op_text(op, realm);
+	store_op_bool(op, all_realms);
+	store_op_uuid(op, id);
+	store_op_run(op, db, DB_LANE_READ, &definition_usage);
+}
+
+void store_use_row(const struct db_res *res, int row, struct store_use *u_r)
+{
+	memset(u_r, 0, sizeof(*u_r));
+	(void)db_row_uuid(res, row, 0, &u_r->strategy_id);
+	get_text(res, row, 1, &u_r->name);
+	(void)db_row_i64(res, row, 2, &u_r->version);
+	get_text(res, row, 3, &u_r->status);
+	u_r->is_none = !db_row_bool(res, row, 4, &u_r->is_task);
+	(void)db_row_uuid(res, row, 5, &u_r->id);
+	get_text(res, row, 6, &u_r->external_id);
+	(void)db_row_uuid(res, row, 7, &u_r->game_id);
+	get_text(res, row, 8, &u_r->external_game);
+	get_text(res, row, 9, &u_r->platform);
 }

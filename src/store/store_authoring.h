@@ -44,6 +44,44 @@ void store_definition_archive(struct store_op *op, struct db_pool *db,
 	struct str realm, bool all_realms, const struct uuid *id);
 void store_definition_row(
 	const struct db_res *res, int row, struct store_definition *d_r);
+/* All rows of the family of `id`, newest version first. */
+void store_definition_versions(struct store_op *op, struct db_pool *db,
+	struct str realm, bool all_realms, const struct uuid *id);
+
+/* As create, but a name that is taken is changed until it is free. */
+void store_definition_import(struct store_op *op, struct db_pool *db,
+	const struct store_definition_new *in);
+
+enum store_rollback {
+	STORE_ROLLBACK_DONE,
+	STORE_ROLLBACK_MISSING,   /* no such strategy, or no such version */
+	STORE_ROLLBACK_PUBLISHED, /* it is the published one already */
+	STORE_ROLLBACK_NO_PROGRAM
+};
+/*
+ * One transaction under the same lock: `version` of the family of `id`
+ * becomes PUBLISHED, the published row ARCHIVED, and games and tasks that
+ * named that one name the promoted one.
+ */
+void store_definition_rollback(struct store_op *op, struct db_pool *db,
+	struct str realm, bool all_realms, const struct uuid *id,
+	int64_t version);
+enum store_rollback store_rollback_row(const struct db_res *res,
+	struct store_definition *d_r, int64_t *games_r, int64_t *tasks_r);
+
+/* Who names a strategy: one row each, games first; one row whose id is NULL
+ * when nobody does; no row: no such strategy in the realm. */
+struct store_use {
+	struct uuid strategy_id;
+	struct str name, status;
+	int64_t version;
+	bool is_none, is_task;
+	struct uuid id, game_id;
+	struct str external_id, external_game, platform;
+};
+void store_definition_usage(struct store_op *op, struct db_pool *db,
+	struct str realm, bool all_realms, const struct uuid *id);
+void store_use_row(const struct db_res *res, int row, struct store_use *u_r);
 
 struct store_definition_edit {
 	struct uuid id;

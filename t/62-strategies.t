@@ -1,0 +1,409 @@
+#!/usr/bin/perl
+# The life of a strategy over HTTP: every endpoint's answers and refusals, and
+# that whatever happens at once, at most one version of a family is published
+# and every award carries the version that scored it (api-endpoints.md 19 to
+# 25, 41 to 47, 51).
+use strict;
+use warnings;
+use Test::More;
+use FindBin;
+use lib "$FindBin::Bin/lib";
+use JSON::PP ();
+use POSIX qw(strftime);
+use Time::HiRes qw(time);
+use Gamed::Client;
+use Gamed::Daemon;
+use Gamed::Postgres;
+
+my $JSON = JSON::PP->new->canonical->allow_nonref;
+my $pg = Gamed::Postgres->new;
+my $d = Gamed::Daemon->start(pg => $pg, conf => {
+	'server.workers' => 3,
+	'http.access_log' => 'false',
+});
+
+sub new_key {
+	my ($rc, $out, $err) = $d->gamectl('apikey', 'create', '--client', @_);
+	die "apikey create: $err" if $rc;
+	chomp $out;
+	return $out;
+}
+my ($key, $other_key) = map { new_key($_) } qw(author stranger);
+my $admin_key = new_key('admin', '--admin');
+
+sub client { return Gamed::Client->new(port => $d->port, key => $_[0]) }
+my ($author, $stranger, $admin) = map { client($_) }
+	$key, $other_key, $admin_key;
+my $anybody = Gamed::Client->new(port => $d->port);
+
+my $S = '/api/v1/strategies';
+my $C = "$S/custom";
+my $no_such = '99999999-1c7a-4a7e-8f7c-5d3a1f6e2b90';
+
+sub lit { return { type => 'literal', value => $_[0] } }
+
+# A program that always gives these points.
+sub gives {
+	my ($points, $case) = @_;
+	return { type => 'program', id => 'p', rules => [],
+		default => { type => 'assign_points', id => 'give',
+			value => lit($points), case_name => $case // 'Case' } };
+}
+
+sub create {
+	my ($who, $name, $ast, %rest) = @_;
+	my $r = $who->post($C, { name => $name, astJson => $ast, %rest });
+
+	is($r->{status}, 201, "$name: created") or diag $r->{body};
+	return $r->{json};
+}
+
+# Version $n of a family, straight into the table.
+sub add_version {
+	my ($row, $n, $ast, $status) = @_;
+	my $text = $JSON->encode($ast) =~ s/'/''/gr;
+
+	return $pg->psql(<<"SQL");
+insert into strategydefinition (id, created_at, updated_at, "realmId", name,
+	type, version, status, "astJson", ast_text)
+select gen_random_uuid(), now(), now(), "realmId", name, type, $n, '$status',
+	'$text', '$text' from strategydefinition where id = '$row->{id}'
+returning id
+SQL
+}
+
+sub one { return $pg->psql($_[0]) }
+
+sub publish {
+	my ($id) = @_;
+	my $r = $admin->post("$C/$id/publish");
+
+	is($r->{status}, 200, 'published') or diag $r->{body};
+	return $r->{json};
+}
+
+sub new_game {
+	my ($name) = @_;
+	my $r = $author->post('/api/v1/games',
+		{ externalGameId => $name, platform => 'web' });
+
+	is($r->{status}, 200, "game $name") or diag $r->{body};
+	return $r->{json}{gameId};
+}
+
+sub new_task {
+	my ($game, $name, $strategy) = @_;
+	my $r = $admin->post("/api/v1/games/$game/tasks",
+		{ externalTaskId => $name, strategyId => "custom:$strategy" });
+
+	is($r->{status}, 200, "task $name") or diag $r->{body};
+	return $r->{json}{taskId};
+}
+
+sub refused {
+	my ($r, $status, $name) = @_;
+
+	is($r->{status}, $status, $name) or diag $r->{body};
+	ok(defined $r->{json}{detail}, "$name: detail");
+	return;
+}
+
+# ---- built-ins ------------------------------------------------------------------
+
+subtest 'a built-in: object, schema, graph' => sub {
+	my $list = $anybody->get($S)->{json};
+
+	is(scalar @$list, 6, 'six are listed');
+	for my $b (@$list) {
+		my $id = $b->{id};
+		my $r = $anybody->get("$S/$id");
+		is($r->{status}, 200, $id);
+		is_deeply($r->{json}, $b, "$id: as in the list");
+
+		$r = $anybody->get("$S/$id/schema");
+		is($r->{status}, 200, "$id: schema");
+		my @vars = @{ $r->{json}{variables} };
+		is_deeply([ map { $_->{name} } @vars ],
+			[ sort keys %{ $b->{variables} } ], "$id: sorted");
+		is_deeply({ map { @$_{qw(name currentValue)} } @vars },
+			$b->{variables}, "$id: values");
+
+		$r = $anybody->get("$S/$id/graph");
+		is($r->{status}, 200, "$id: graph");
+		is($r->{headers}{'content-type'}, 'image/svg+xml', "$id: SVG");
+		like($r->{body}, qr/\A<svg .*<\/svg>\n\z/s, "$id: a document");
+		unlike($r->{body}, qr/&(?!lt;|gt;|amp;)/, "$id: escaped");
+	}
+	my %type = map { $_->{name} => $_->{type} } map { @{
+		$anybody->get("$S/$_/schema")->{json}{variables} } }
+		qw(greencrowdStrategy greengageStrategy);
+	is($type{variable_lbe_multiplier}, 'float', 'float');
+	is($type{variable_basic_points}, 'int', 'int');
+	is($type{variable_complexity}, 'dict', 'dict');
+	for my $what ('', '/schema', '/graph') {
+		refused($anybody->get("$S/nothing$what"), 404, "unknown$what");
+		refused($anybody->get("$S/custom:$no_such$what"), 404,
+			"custom$what");
+	}
+};
+
+# ---- templates and import ----------------------------------------------------------
+
+subtest 'templates can be imported as they are' => sub {
+	refused($anybody->get("$C/templates"), 403, 'no credentials');
+	my $r = $author->get("$C/templates");
+	is($r->{status}, 200, 'listed');
+	my @t = @{ $r->{json} };
+	is(join(' ', map { $_->{id} } @t), 'bonus_extiende_default '
+		. 'bonus_por_velocidad engagement_basico '
+		. 'recompensa_completar_tarea', 'sorted by id');
+	for my $t (@t) {
+		is(join(' ', sort keys %$t), 'astJson blocklyXml description id '
+			. 'name parentStrategyId type', "$t->{id}: members");
+		$r = $author->post("$C/import", $t);
+		is($r->{status}, 201, "$t->{id}: imported") or diag $r->{body};
+		is_deeply($r->{json}{astJson}, $t->{astJson}, "$t->{id}: program");
+		is($r->{json}{blocklyXml}, $t->{blocklyXml}, "$t->{id}: drawing");
+		is($r->{json}{parentStrategyId}, $t->{parentStrategyId},
+			"$t->{id}: parent");
+	}
+};
+
+subtest 'import renames until the name is free' => sub {
+	my %in = (name => 'taken', astJson => gives(1), blocklyXml => '<xml/>',
+		exportedAt => 'x', exportedFromVersion => 7);
+	my @got = map { $author->post("$C/import", \%in)->{json} } 1 .. 4;
+	my $day = strftime '%Y-%m-%d', gmtime;
+
+	is_deeply([ map { $_->{name} } @got ], [ 'taken',
+		"taken (importada $day)", "taken (importada $day) 2",
+		"taken (importada $day) 3" ], 'names');
+	is_deeply([ map { "$_->{version} $_->{status}" } @got ],
+		[ ('1 DRAFT') x 4 ], 'drafts, version 1');
+	is($stranger->post("$C/import", \%in)->{json}{name}, 'taken',
+		'another realm has its own names');
+	refused($author->post("$C/import", { %in, astJson => {} }), 400,
+		'a program that is not valid');
+	refused($author->post("$C/import", { %in, type => 'DSL_EXTEND',
+		parentStrategyId => 'none' }), 404, 'an unknown parent');
+	refused($author->post("$C/import", { %in, type => 'DSL_EXTEND' }), 400,
+		'no parent');
+	my $r = $author->post("$C/import", { name => '', blocklyXml => '' });
+	refused($r, 422, 'faults');
+	is_deeply([ map { join '/', @{ $_->{loc} }, $_->{type} }
+		@{ $r->{json}{detail} } ],
+		[ 'body/name/string_too_short', 'body/astJson/missing',
+		'body/blocklyXml/string_too_short' ], 'all of them');
+};
+
+# ---- versions and usage ----------------------------------------------------------------
+
+subtest 'versions and usage' => sub {
+	my $row = create($author, 'in-use', gives(1));
+	my $v2 = add_version($row, 2, gives(2), 'DRAFT');
+	my $r = $author->get("$C/$v2/versions");
+
+	is($r->{status}, 200, 'versions');
+	is(join(' ', map { $_->{version} } @{ $r->{json} }), '2 1',
+		'of the family, newest first');
+	is_deeply($r->{json}[1], $author->get("$C/$row->{id}")->{json},
+		'whole rows');
+	$r = $author->get("$C/$row->{id}/usage");
+	is_deeply($r->{json}, { strategyId => "custom:$row->{id}",
+		name => 'in-use', version => 1, status => 'DRAFT',
+		gameCount => 0, taskCount => 0, games => [], tasks => [] },
+		'used by nobody');
+	publish($row->{id});
+	my ($g1, $g2) = map { new_game("use-$_") } 'b', 'a';
+	my $task = new_task($g1, 'only task', $row->{id});
+	$pg->psql("update games set \"strategyId\" = 'custom:$row->{id}'
+		where id = '$g2'");
+	is_deeply($author->get("$C/$row->{id}/usage")->{json}, {
+		strategyId => "custom:$row->{id}", name => 'in-use',
+		version => 1, status => 'PUBLISHED', gameCount => 1,
+		taskCount => 1, games => [ { gameId => $g2,
+			externalGameId => 'use-a', platform => 'web' } ],
+		tasks => [ { taskId => $task, externalTaskId => 'only task',
+			gameId => $g1, externalGameId => 'use-b' } ] },
+		'used by a game and a task');
+	is($author->get("$C/$v2/usage")->{json}{taskCount}, 0,
+		'the id counts, not the family');
+	for my $what (qw(versions usage)) {
+		refused($stranger->get("$C/$row->{id}/$what"), 404,
+			"$what: another realm");
+		refused($author->get("$C/$no_such/$what"), 404,
+			"$what: no such row");
+		refused($author->get("$C/nonsense/$what"), 404,
+			"$what: no UUID");
+		refused($anybody->get("$C/$row->{id}/$what"), 403,
+			"$what: nobody");
+	}
+};
+
+# ---- rollback ------------------------------------------------------------------------------
+
+subtest 'rollback promotes, archives and moves games and tasks' => sub {
+	my $v1 = create($author, 'rolled', gives(1, 'One'));
+	my $v2 = add_version($v1, 2, gives(2, 'Two'), 'DRAFT');
+	my $bare = add_version($v1, 3, undef, 'DRAFT');
+	$pg->psql("update strategydefinition set \"astJson\" = null,
+		ast_text = null where id = '$bare'");
+	publish($v1->{id});
+	publish($v2);
+	my $game = new_game('rolled');
+	new_task($game, 'moved', $v2);
+	$pg->psql("update games set \"strategyId\" = 'custom:$v2'
+		where id = '$game'");
+	my $award = sub {
+		return $author->post("/api/v1/games/$game/tasks/moved/points",
+			{ externalUserId => 'user-1' })->{json}{caseName};
+	};
+	is($award->(), 'Two', 'version 2 scores');
+
+	refused($author->post("$C/$v2/rollback/1"), 403, 'no admin');
+	refused($admin->post("$C/$v2/rollback/9"), 404, 'no such version');
+	refused($admin->post("$C/$v2/rollback/2"), 409, 'the published one');
+	refused($admin->post("$C/$v2/rollback/3"), 400, 'no program');
+	refused($admin->post("$C/$no_such/rollback/1"), 404, 'no such row');
+	refused($admin->post("$C/nonsense/rollback/1"), 404, 'no UUID');
+	my $r = $admin->post("$C/$v2/rollback/0");
+	refused($r, 422, 'version 0');
+	is($r->{json}{detail}[0]{type}, 'greater_than_equal', 'its type');
+	is_deeply($r->{json}{detail}[0]{loc}, [ 'path', 'version' ], 'its loc');
+	is($admin->post("$C/$v2/rollback/one")->{json}{detail}[0]{type},
+		'int_parsing', 'no number');
+	refused($admin->post("$C/$v2/rollback/9999999999999"), 404,
+		'a version past 32 bits');
+	is($award->(), 'Two', 'nothing has changed');
+
+	$r = $admin->post("$C/$v2/rollback/1");
+	is($r->{status}, 200, 'rolled back') or diag $r->{body};
+	is("$r->{json}{id} $r->{json}{status}", "$v1->{id} PUBLISHED",
+		'the promoted row');
+	is($award->(), 'One', 'and it scores at once') for 1 .. 6;
+	is(one("select status from strategydefinition where id = '$v2'"),
+		'ARCHIVED', 'the other is archived');
+	is(one("select \"strategyId\" from games where id = '$game'"),
+		"custom:$v1->{id}", 'the game moved');
+	$r = $admin->post("$C/$v1->{id}/rollback/2");
+	is($r->{status}, 200, 'and forth, from any row of the family');
+	is($award->(), 'Two', 'version 2 scores again');
+};
+
+# ---- publish ---------------------------------------------------------------------------------
+
+subtest 'publish' => sub {
+	my $v1 = create($author, 'pub', gives(1));
+	my $none = create($author, 'no-program', undef);
+
+	refused($author->post("$C/$v1->{id}/publish"), 403, 'no admin');
+	refused($admin->post("$C/$none->{id}/publish"), 400, 'no program');
+	refused($admin->post("$C/$no_such/publish"), 404, 'no such row');
+	my $first = publish($v1->{id});
+	is_deeply(publish($v1->{id}), $first, 'again: unchanged');
+	my $v2 = add_version($v1, 2, gives(2), 'DRAFT');
+	publish($v2);
+	refused($admin->post("$C/$v1->{id}/publish"), 409, 'archived');
+	refused($author->post($C, { name => 'pub', astJson => gives(1) }), 400,
+		'the name is taken');
+};
+
+# ---- many at once --------------------------------------------------------------------------------
+
+# Forks one child a work item; returns what they printed.
+sub at_once {
+	my (@works) = @_;
+	my @from;
+
+	for my $work (@works) {
+		my $pid = open(my $in, '-|') // die "fork: $!";
+		if ($pid == 0) {
+			$work->();
+			$| = 1;
+			POSIX::_exit(0);
+		}
+		push @from, $in;
+	}
+	return map { my $in = $_; my @l = <$in>; close $in; chomp @l; @l } @from;
+}
+
+sub say_out { syswrite STDOUT, "@_\n"; return }
+
+subtest 'publish, rollback and archive race with awards' => sub {
+	my $v1 = create($author, 'raced', gives(1, 'v1'));
+	my @id = ($v1->{id}, map { add_version($v1, $_,
+		gives($_, "v$_"), 'DRAFT') } 2 .. 4);
+	publish($id[0]);
+	my $game = new_game('raced');
+	new_task($game, 'raced', $id[0]);
+	my $until = time + 4;
+	my @out = at_once(
+		(map { my $n = $_; sub {
+			my $c = client($key);
+			for (my $i = 0; time < $until; $i++) {
+				my $r = $c->post(
+					"/api/v1/games/$game/tasks/raced/points",
+					{ externalUserId => "user-$n" });
+				say_out("award $r->{status}");
+			}
+		} } 1 .. 3),
+		(map { my $n = $_; sub {
+			my $c = client($admin_key);
+			for (my $i = $n; time < $until; $i++) {
+				my $r = $c->post("$C/$id[0]/rollback/"
+					. (1 + $i % 4));
+				say_out("change $r->{status}");
+				$r = $c->post("$C/$id[$i % 4]/"
+					. ($i % 3 ? 'publish' : 'archive'));
+				say_out("change $r->{status}");
+			}
+		} } 1, 2),
+		sub {
+			while (time < $until) {
+				my $n = one('select count(*) from '
+					. 'strategydefinition where '
+					. q(name = 'raced' and )
+					. q(status = 'PUBLISHED'));
+				say_out("published $n") if $n > 1;
+			}
+		},
+	);
+	my %seen;
+	$seen{$_}++ for @out;
+	is_deeply([ grep { /^published/ } keys %seen ], [],
+		'never two published versions');
+	is_deeply([ grep { /^award (?!200)/ } keys %seen ], [],
+		'every event got its award');
+	is_deeply([ grep { /^change (?!200|404|405|409)/ } keys %seen ], [],
+		'no change failed');
+	cmp_ok($seen{'award 200'}, '>', 20, 'there were awards');
+	cmp_ok($seen{'change 200'}, '>', 20, 'there were changes');
+	diag join ', ', map { "$_: $seen{$_}" } sort keys %seen;
+	is(one(<<'SQL'), 0, 'every award carries the version that scored it');
+select count(*) from userpoints p
+left join strategydefinition d on p.strategy_id = 'custom:' || d.id
+join tasks t on t.id = p."taskId" and t."externalTaskId" = 'raced'
+where p.points <> p.strategy_version or p."caseName" <> 'v' || p.points
+	or d.version is distinct from p.strategy_version
+	or p.ast_sha256 <> encode(sha256(convert_to(d.ast_text, 'UTF8')), 'hex')
+SQL
+	is(one(q(select count(*) from userpoints where points > 1)) > 0, 1,
+		'more than one version scored');
+	my ($rc, $out) = $d->gamectl('verify-points');
+	is($rc, 0, 'the books balance') or diag $out;
+};
+
+subtest 'imports of one name at once' => sub {
+	my %in = (name => 'crowd', astJson => gives(1), blocklyXml => '<xml/>');
+	my @out = at_once(map { sub {
+		my $r = client($key)->post("$C/import", \%in);
+		say_out("$r->{status} " . ($r->{json}{name} // $r->{body}));
+	} } 1 .. 8);
+	my %names = map { $_ => 1 } @out;
+
+	is(scalar(grep { /^201 / } @out), 8, 'all succeed') or diag "@out";
+	is(scalar keys %names, 8, 'with eight names');
+};
+
+$d->stop;
+done_testing;
