@@ -1,14 +1,16 @@
 /*
- * bench_award_stmt.c - the ceiling of durable awards: the award statement in
- * a bare libpq loop, nothing else.
+ * bench_award_stmt.c - the award statement: as the server sends it (db_pool
+ * and store_award on one event loop) beside its ceiling, a bare libpq loop a
+ * connection and nothing else, in alternating rounds.
  *
- *   bench_award_stmt [-s seconds] [-c connections] [-u users] [-t tasks]
- *                    CONNINFO [BATCH...]
+ *   bench_award_stmt [-s seconds] [-r rounds] [-c connections] [-u users]
+ *                    [-t tasks] CONNINFO [BATCH...]
  *
  * The database must have been made by `gamectl migrate`; the bench adds a
  * game, tasks and an API key of its own, makes its users before the clock
  * starts, and prints awards per second for each batch size (1 and 64).
  */
+#include <event2/event.h>
 #include <libpq-fe.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,24 +20,28 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "base/num.h"
 #include "base/str.h"
 #include "base/uuid.h"
 #include "db/db_array.h"
+#include "store/store_award.h"
 #include "store/store_award_sql.h"
 
-#define BATCH_MAX 64
-#define TASKS_MAX 1024
+#define BATCH_MAX  64
+#define TASKS_MAX  1024
+#define ROUNDS_MAX 99
 
 static struct {
 	const char *conninfo;
 	unsigned seconds;
+	unsigned rounds;
 	unsigned conns;
 	unsigned users;
 	unsigned tasks;
 	struct uuid task[TASKS_MAX];
 	char key[32];
-} self = {.seconds = 5, .conns = 2, .users = 10000, .tasks = 20};
+} self = {.seconds = 3, .rounds = 3, .conns = 2, .users = 10000, .tasks = 20};
 
 struct tally {
 	uint64_t awards;
@@ -245,35 +251,173 @@ static void loop(unsigned shard, unsigned n, struct tally *t)
 	PQfinish(conn);
 }
 
-static void measure(unsigned n)
+/* ---- the server's way ---------------------------------------------------- */
+
+#define CONNS_MAX 16
+
+/* One statement in flight, made again from its own callback. */
+struct flight {
+	struct store_award_write write;
+	struct store_award awards[BATCH_MAX];
+	struct store_award *order[BATCH_MAX];
+	char texts[BATCH_MAX][3][256]; /* user, key, data */
+};
+
+static struct {
+	struct event_base *base;
+	struct db_pool *db;
+	struct flight flights[CONNS_MAX];
+	struct tally *tally;
+	unsigned batch;
+	unsigned flying;
+	uint64_t until_ns;
+} server;
+
+static void fill(struct flight *f)
 {
-	struct tally *t = mmap(NULL, self.conns * sizeof(*t),
-		PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	uint64_t awards = 0, batches = 0, busy_us = 0;
+	static const char sha[] = "9f86d081884c7d659a2feaa0c55ad015"
+				  "a3bf4f1b2b0b822cd15d6c15b0f00a08";
+
+	for (unsigned i = 0; i < server.batch; i++) {
+		unsigned user = (unsigned)(rnd_unit() * self.users);
+		struct store_award *w = &f->awards[i];
+		char *const text[3] = {
+			f->texts[i][0], f->texts[i][1], f->texts[i][2]};
+
+		memset(w, 0, sizeof(*w));
+		uuid_make_v7(&w->id);
+		w->new_id = w->id;
+		w->task_id = self.task[user % self.tasks];
+		snprintf(text[0], 256, "bench-user-%u", user);
+		uuid_print(&w->id, text[1]);
+		snprintf(text[2], 256,
+			"{\"pm25\": 12.5, \"lat\": 43.26, \"lon\": -2.93, "
+			"\"eventId\": \"%s\", \"correlationId\": \"srv-%s\"}",
+			text[1], text[1]);
+		w->user = str_from(text[0]);
+		w->key = str_from(text[1]);
+		w->data_json = str_from(text[2]);
+		w->case_name = STR("Worked");
+		w->key_prefix = str_from(self.key);
+		w->strategy_id =
+			STR("custom:0b0e5bd1-1c7a-4a7e-8f7c-5d3a1f6e2b90");
+		w->strategy_version = 3;
+		w->ast_sha256 = STR(sha);
+		w->points = 5;
+		f->order[i] = w;
+	}
+}
+
+static void fly(struct flight *f);
+
+static void on_written(struct db_job *job, const struct db_reply *rep)
+{
+	struct flight *f = job->arg;
+
+	if (rep->outcome != DB_OK)
+		die(rep->message, NULL);
+	store_award_written(rep->res[0], f->order, server.batch);
+	server.tally->awards += server.batch;
+	server.tally->batches++;
+	if (clock_mono_ns() < server.until_ns)
+		fly(f);
+	else if (--server.flying == 0)
+		event_base_loopbreak(server.base);
+}
+
+static void fly(struct flight *f)
+{
+	fill(f);
+	store_award_write(&f->write, server.db, f->order, server.batch, 100,
+		on_written, f);
+}
+
+static void on_state(void *arg, bool healthy)
+{
+	(void)arg;
+	if (!healthy || server.flying > 0)
+		return;
+	server.until_ns = clock_mono_ns() + self.seconds * 1000000000ull;
+	server.flying = self.conns;
+	for (unsigned i = 0; i < self.conns; i++)
+		fly(&server.flights[i]);
+}
+
+static void server_loop(unsigned batch, struct tally *t)
+{
+	struct db_pool_conf conf = {.conninfo = self.conninfo,
+		.app_name = "bench",
+		.read_conns = 1,
+		.write_conns = self.conns,
+		.pipeline_depth = 1,
+		.queue_max = 16,
+		.deadline_ms = 30000,
+		.session_sql = "SET plan_cache_mode = force_generic_plan",
+		.on_state = on_state};
+	uint64_t start;
+
+	rnd_reseed();
+	server.base = event_base_new();
+	server.tally = t;
+	server.batch = batch;
+	start = clock_mono_ns();
+	server.db = db_pool_new(server.base, &conf);
+	event_base_dispatch(server.base);
+	t->busy_us = (clock_mono_ns() - start) / 1000;
+}
+
+/* ---- both ---------------------------------------------------------------- */
+
+/* Awards per second of all the processes together. */
+static double measure(unsigned n, bool by_server)
+{
+	unsigned procs = by_server ? 1 : self.conns;
+	struct tally *t = mmap(NULL, procs * sizeof(*t), PROT_READ | PROT_WRITE,
+		MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	double rate = 0;
 	int status;
 
 	if (t == MAP_FAILED)
 		die("mmap", NULL);
-	for (unsigned i = 0; i < self.conns; i++)
+	fflush(stdout);
+	for (unsigned i = 0; i < procs; i++)
 		if (fork() == 0) {
-			loop(i, n, &t[i]);
+			if (by_server)
+				server_loop(n, t);
+			else
+				loop(i, n, &t[i]);
 			_exit(0);
 		}
-	for (unsigned i = 0; i < self.conns; i++)
+	for (unsigned i = 0; i < procs; i++)
 		if (wait(&status) < 0 || status != 0)
 			die("a connection failed", NULL);
-	for (unsigned i = 0; i < self.conns; i++) {
-		awards += t[i].awards;
-		batches += t[i].batches;
-		busy_us += t[i].busy_us;
+	for (unsigned i = 0; i < procs; i++)
 		rate += (double)t[i].awards * 1e6 / (double)t[i].busy_us;
+	munmap(t, procs * sizeof(*t));
+	return rate;
+}
+
+static int by_value(const void *a, const void *b)
+{
+	double x = *(const double *)a, y = *(const double *)b;
+
+	return x < y ? -1 : x > y;
+}
+
+static void compare(unsigned n)
+{
+	double rate[2][ROUNDS_MAX], median[2];
+
+	for (unsigned r = 0; r < self.rounds; r++)
+		for (int by_server = 0; by_server < 2; by_server++)
+			rate[by_server][r] = measure(n, by_server);
+	for (int i = 0; i < 2; i++) {
+		qsort(rate[i], self.rounds, sizeof(rate[i][0]), by_value);
+		median[i] = rate[i][self.rounds / 2];
 	}
-	printf("batch %2u: %8.0f awards/s, %7.0f us a statement "
-	       "(%u connections, %llu awards)\n",
-		n, rate, (double)busy_us / (double)batches, self.conns,
-		(unsigned long long)awards);
-	munmap(t, self.conns * sizeof(*t));
+	printf("batch %2u  server %8.0f awards/s  ceiling %8.0f awards/s  "
+	       "ratio %.2f\n",
+		n, median[1], median[0], median[1] / median[0]);
 }
 
 static unsigned number(const char *s, unsigned max)
@@ -289,13 +433,16 @@ int main(int argc, char **argv)
 {
 	int c;
 
-	while ((c = getopt(argc, argv, "s:c:u:t:")) != -1) {
+	while ((c = getopt(argc, argv, "s:r:c:u:t:")) != -1) {
 		switch (c) {
 		case 's':
 			self.seconds = number(optarg, 3600);
 			break;
+		case 'r':
+			self.rounds = number(optarg, ROUNDS_MAX);
+			break;
 		case 'c':
-			self.conns = number(optarg, 16);
+			self.conns = number(optarg, CONNS_MAX);
 			break;
 		case 'u':
 			self.users = number(optarg, 10000000);
@@ -308,19 +455,21 @@ int main(int argc, char **argv)
 		}
 	}
 	if (optind == argc) {
-		fprintf(stderr, "usage: bench_award_stmt [-s seconds] "
-				"[-c connections] [-u users] [-t tasks] "
-				"CONNINFO [BATCH...]\n");
+		fprintf(stderr,
+			"usage: bench_award_stmt [-s seconds] [-r rounds] "
+			"[-c connections] [-u users] [-t tasks] "
+			"CONNINFO [BATCH...]\n");
 		return 2;
 	}
 	self.conninfo = argv[optind++];
+	log_set_level(LOG_L_WARN);
 	make_fixture();
 	make_users();
 	if (optind == argc) {
-		measure(1);
-		measure(BATCH_MAX);
+		compare(1);
+		compare(BATCH_MAX);
 	}
 	for (; optind < argc; optind++)
-		measure(number(argv[optind], BATCH_MAX));
+		compare(number(argv[optind], BATCH_MAX));
 	return 0;
 }
