@@ -239,6 +239,12 @@ sub memory {
 	return $kb;
 }
 
+sub memory_is_kept {
+	my ($pid) = $d->pids('worker');
+	open my $f, '<', "/proc/$pid/maps" or die "maps: $!";
+	return scalar grep { /libasan/ } <$f>;
+}
+
 # Awards as many as asked for, by SQL.
 sub fill {
 	my ($game, $task, $users, $each) = @_;
@@ -294,9 +300,13 @@ subtest 'a listing of 20,000 awards' => sub {
 	print {$sock} "GET $path HTTP/1.1\r\nHost: h\r\nX-API-Key: $key\r\n\r\n";
 	ok(Gamed::Daemon::eventually(sub { listings() == 1 }), 'a slow reader');
 	is(listing($path)->{status}, 200, 'another one does not wait for it');
-	cmp_ok(memory('VmHWM') - $before, '<', 2048,
-		'the worker has not grown: ' . memory('VmHWM') . ' kB');
-	cmp_ok(memory('VmHWM'), '<', 40_000, 'and is small');
+	SKIP: {
+		skip 'the address sanitizer keeps what is freed', 2
+			if memory_is_kept();
+		cmp_ok(memory('VmHWM') - $before, '<', 2048,
+			'the worker has not grown: ' . memory('VmHWM') . ' kB');
+		cmp_ok(memory('VmHWM'), '<', 40_000, 'and is small');
+	}
 	close $sock;
 	ok(Gamed::Daemon::eventually(sub { listings() == 0 }),
 		'the listing of one who left ends');
