@@ -331,6 +331,103 @@ subtest 'H7: descriptors are exhausted' => sub {
 		'the workers are the same');
 };
 
+# A library that moves the wall clock of a process, by the seconds in a file.
+sub clock_shim {
+	my ($dir) = @_;
+
+	open my $f, '>', "$dir/clock.c" or die "clock.c: $!";
+	print $f <<'C';
+#define _GNU_SOURCE
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <sys/time.h>
+#include <time.h>
+#include <unistd.h>
+static volatile long *shift;
+static long by(void)
+{
+	if (shift == NULL) {
+		int fd = open(getenv("TEST_CLOCK"), O_RDONLY | O_CLOEXEC);
+		shift = mmap(NULL, sizeof(long), PROT_READ, MAP_SHARED, fd, 0);
+		close(fd);
+	}
+	return *shift;
+}
+int clock_gettime(clockid_t id, struct timespec *t)
+{
+	int rc = (int)syscall(SYS_clock_gettime, id, t);
+	if (id == CLOCK_REALTIME)
+		t->tv_sec += by();
+	return rc;
+}
+int gettimeofday(struct timeval *restrict t, void *restrict zone)
+{
+	struct timespec s;
+	(void)zone;
+	clock_gettime(CLOCK_REALTIME, &s);
+	t->tv_sec = s.tv_sec;
+	t->tv_usec = s.tv_nsec / 1000;
+	return 0;
+}
+time_t time(time_t *t)
+{
+	struct timespec s;
+	clock_gettime(CLOCK_REALTIME, &s);
+	if (t != NULL)
+		*t = s.tv_sec;
+	return s.tv_sec;
+}
+C
+	close $f;
+	my ($rc, $out, $err) = Gamed::Daemon::run_program('cc', '-shared',
+		'-fPIC', '-o', "$dir/clock.so", "$dir/clock.c");
+	die "cc: $out$err" if $rc;
+	return "$dir/clock.so";
+}
+
+subtest 'F8: the wall clock jumps' => sub {
+	my $file = $d->dir . '/clock';
+	my $set = sub {
+		# in place, for it is mapped
+		open my $f, -e $file ? '+<' : '>', $file or die "$file: $!";
+		syswrite $f, pack 'l!', $_[0];
+	};
+	$set->(0);
+	my $shim = clock_shim($d->dir);
+	my $asan = $ENV{ASAN_OPTIONS} // '';
+	is($d->stop, 0, 'exit 0');
+	$d = start(from => $d, env => { LD_PRELOAD => $shim,
+		TEST_CLOCK => $file,
+		ASAN_OPTIONS => "$asan:verify_asan_link_order=0" });
+	$judge->follow($d);
+	my $load = load_starts();
+	my @pids = sort $d->pids;
+	for my $by (86400, -86400, 3600, 300_000_000, 0) {
+		$set->($by);
+		ok($load->await_calls(100), "by $by seconds: awards go on");
+		$judge->watch(1.5); # some heartbeats
+		is($d->http(GET => '/readyz')->{status}, 200, '... ready');
+	}
+	$set->(300_000_000);
+	$d->kill(KILL => $d->pids('stats')); # its successor writes the time
+	ok($d->await_log(qr/^20[3-9]\d-.*stats is ready/m),
+		'the processes did see another time');
+	$set->(0);
+	my $record = $load->stop;
+	is(scalar(grep { $_->{status} != 200 } @$record), 0, 'no call failed')
+		or diag $judge->outcomes($record);
+	$judge->judge('clock', $record);
+	unlike($d->log, qr/no sign of life|was away/, 'nobody took it for silence');
+	my %same = map { $_ => 1 } @pids;
+	is(scalar(grep { $same{$_} } $d->pids), 3,
+		'all but the one killed are the same processes');
+	is($d->stop, 0, 'exit 0');
+	$d = start(from => $d);
+	$judge->follow($d);
+};
+
 subtest 'M2: many deaths of workers, totals exact' => sub {
 	my $deaths = $LONG ? 1000 : 30;
 	my $workers = $LONG ? 30 : 8;
