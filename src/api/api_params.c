@@ -123,7 +123,7 @@ static bool value_is_legal(const struct jv *val, enum api_params_kind kind)
 	return false;
 }
 
-/* The element's id as text: its own when one was sent, else a new one. */
+/* The element's id as text: what an edit sent, else a new one. */
 static void read_id(struct api_valid *v, const struct api_loc *loc,
 	const struct jv *item, enum api_params_kind kind,
 	char text[UUID_TEXT_LEN + 1])
@@ -134,6 +134,9 @@ static void read_id(struct api_valid *v, const struct api_loc *loc,
 	struct uuid u;
 
 	uuid_make_v7(&u);
+	if (kind == API_PARAMS_GAME || kind == API_PARAMS_TASK)
+		id = NULL; /* what is made has no id yet: one that was sent
+			    * is an unknown member */
 	api_loc_add(&at, "id");
 	if (id == NULL && is_needed)
 		api_valid_item(v, "missing", &at, "Field required", item);
