@@ -368,7 +368,8 @@ void store_task_get(struct store_op *op, struct db_pool *db,
 /*
  * The wanted params are matched by id: a row of this task with that id is
  * updated, others are inserted, and what is not wanted goes.  A known id of
- * another task is not touched: it counts as unknown and gets a new id.
+ * another task is not touched: it counts as unknown and gets a new id, and so
+ * does an id that is sent once more.
  */
 static const struct db_stmt task_edit = {.name = "task_edit",
 	.nparams = 10,
@@ -379,7 +380,9 @@ static const struct db_stmt task_edit = {.name = "task_edit",
 	       "where id = $2 and \"gameId\" = $1 "
 	       "returning id, created_at, updated_at, \"externalTaskId\", "
 	       "\"strategyId\", status), "
-	       "want as (select p.id::uuid as id, p.key, p.value, p.pos "
+	       "want as materialized (select case when row_number() over "
+	       "(partition by p.id order by p.pos) = 1 then p.id::uuid "
+	       "else gen_random_uuid() end as id, p.key, p.value, p.pos "
 	       "from unnest($8, $9, $10) with ordinality "
 	       "as p(id, key, value, pos) where $5), "
 	       "gone as (delete from tasksparams p using upd where $5 "
