@@ -9,6 +9,7 @@
 #include "api/api_params.h"
 #include "api/api_show.h"
 #include "api/api_valid.h"
+#include "db/db_row.h"
 #include "http/http_reply.h"
 #include "http/http_req.h"
 #include "svc/svc_catalog.h"
@@ -18,6 +19,7 @@ struct game_call {
 	struct app *app;
 	struct store_op op;
 	struct svc_assign_check check;
+	enum svc_assign assign; /* what it found */
 	struct svc_game_open open;
 	struct store_game_new in;
 	struct store_game_edit edit;
@@ -96,6 +98,21 @@ static void on_created(struct store_op *op, const struct db_reply *rep)
 	buf_fini(&b);
 }
 
+/* The strategy cannot be had, unless the name is taken: that is told first. */
+static void on_named(struct store_op *op, const struct db_reply *rep)
+{
+	struct game_call *c = op->arg;
+	struct uuid id;
+
+	if (rep->outcome != DB_OK)
+		api_reply_db(c->req, rep);
+	else if (db_res_rows(rep->res[0]) > 0 &&
+		 db_row_uuid(rep->res[0], 0, 0, &id))
+		reply_exists(c, &id);
+	else
+		api_reply_assign(c->req, c->assign, c->in.strategy_id);
+}
+
 static void on_assignable(struct svc_assign_check *check, enum svc_assign res,
 	const struct store_strategy_ref *ref)
 {
@@ -103,7 +120,9 @@ static void on_assignable(struct svc_assign_check *check, enum svc_assign res,
 
 	(void)ref;
 	if (res != SVC_ASSIGN_OK) {
-		api_reply_assign(c->req, res, c->in.strategy_id);
+		c->assign = res;
+		store_op_init(&c->op, on_named, c);
+		store_game_named(&c->op, c->app->db, c->in.external_id);
 		return;
 	}
 	store_op_init(&c->op, on_created, c);
@@ -114,13 +133,16 @@ void api_games_create(struct http_req *req)
 {
 	const struct auth_principal *who = api_principal(req);
 	struct game_call *c = call_new(req);
+	struct str key, subject;
 	struct api_valid v;
 
 	api_valid_init(&v, req);
 	c->in.external_id = api_valid_str(&v, "externalGameId", API_REQUIRED);
 	c->in.platform = api_valid_str(&v, "platform", API_REQUIRED);
-	c->in.strategy_id = api_valid_str(&v, "strategyId", API_NULLABLE);
+	c->in.strategy_id = api_valid_strategy(&v);
 	api_params_read(&v, API_PARAMS_GAME, &c->in.params);
+	key = api_valid_str(&v, "apiKey_used", API_NULLABLE);
+	subject = api_valid_str(&v, "oauth_user_id", API_NULLABLE);
 	if (!api_valid_done(&v))
 		return;
 	if (!is_slug(c->in.external_id)) {
@@ -134,6 +156,11 @@ void api_games_create(struct http_req *req)
 	uuid_make_v7(&c->in.id);
 	c->in.key_prefix = api_principal_key(who);
 	c->in.subject = api_principal_subject(who);
+	/* an admin may name an owner of a kind that he is not himself */
+	if (who->is_admin && !who->has_key)
+		c->in.key_prefix = key;
+	if (who->is_admin && !who->has_subject)
+		c->in.subject = subject;
 	c->check.cb = on_assignable;
 	c->check.arg = c;
 	svc_assign_check(c->app, &c->check, who, c->in.strategy_id);
@@ -362,7 +389,7 @@ void api_games_edit(struct http_req *req)
 	api_valid_uuid(&v, "gameId", &c->edit.id);
 	c->edit.external_id =
 		api_valid_index_str(&v, "externalGameId", API_NULLABLE);
-	c->edit.strategy_id = api_valid_str(&v, "strategyId", API_NULLABLE);
+	c->edit.strategy_id = api_valid_strategy(&v);
 	c->edit.platform = api_valid_str(&v, "platform", API_NULLABLE);
 	api_params_read(&v, API_PARAMS_GAME_EDIT, &c->edit.params);
 	if (!api_valid_done(&v))

@@ -17,6 +17,7 @@ struct task_call {
 	struct app *app;
 	struct svc_game_open open;
 	struct svc_assign_check check;
+	enum svc_assign assign; /* what it found */
 	struct store_op op;
 	struct uuid game_id;
 	struct str game_external, game_params; /* copies in the arena */
@@ -60,6 +61,12 @@ static struct task_call *call_new(struct http_req *req)
 	return c;
 }
 
+static void reply_exists(struct task_call *c)
+{
+	http_reply_error(c->req, 409, "task %.*s exists in this game",
+		STR_ARG(c->in.external_id));
+}
+
 static void on_created(struct store_op *op, const struct db_reply *rep)
 {
 	struct task_call *c = op->arg;
@@ -73,8 +80,7 @@ static void on_created(struct store_op *op, const struct db_reply *rep)
 		return;
 	}
 	if (db_res_rows(rep->res[0]) == 0) {
-		http_reply_error(c->req, 409, "task %.*s exists in this game",
-			STR_ARG(c->in.external_id));
+		reply_exists(c);
 		return;
 	}
 	buf_init(&b, 0);
@@ -98,18 +104,25 @@ static void on_created(struct store_op *op, const struct db_reply *rep)
 }
 
 /* Keeps what the check found of a custom strategy for the answer. */
-static bool take_ref(struct task_call *c, enum svc_assign res,
-	const struct store_strategy_ref *ref, struct str strategy_id)
+static void take_ref(struct task_call *c, const struct store_strategy_ref *ref)
 {
-	if (res != SVC_ASSIGN_OK) {
-		api_reply_assign(c->req, res, strategy_id);
-		return false;
-	}
 	c->ref = *ref;
 	c->ref.name = api_keep(c->req, ref->name);
 	c->ref.description = api_keep(c->req, ref->description);
 	c->ref.hash = api_keep(c->req, ref->hash);
-	return true;
+}
+
+/* The strategy cannot be had, unless the name is taken: that is told first. */
+static void on_named(struct store_op *op, const struct db_reply *rep)
+{
+	struct task_call *c = op->arg;
+
+	if (rep->outcome != DB_OK)
+		api_reply_db(c->req, rep);
+	else if (db_res_rows(rep->res[0]) > 0)
+		reply_exists(c);
+	else
+		api_reply_assign(c->req, c->assign, c->in.strategy_id);
 }
 
 static void on_create_assignable(struct svc_assign_check *check,
@@ -117,8 +130,14 @@ static void on_create_assignable(struct svc_assign_check *check,
 {
 	struct task_call *c = check->arg;
 
-	if (!take_ref(c, res, ref, c->in.strategy_id))
+	if (res != SVC_ASSIGN_OK) {
+		c->assign = res;
+		store_op_init(&c->op, on_named, c);
+		store_task_named(
+			&c->op, c->app->db, &c->game_id, c->in.external_id);
 		return;
+	}
+	take_ref(c, ref);
 	store_op_init(&c->op, on_created, c);
 	store_task_create(&c->op, c->app->db, &c->in);
 }
@@ -141,7 +160,7 @@ void api_tasks_create(struct http_req *req)
 	api_valid_uuid(&v, "gameId", &c->game_id);
 	c->in.external_id =
 		api_valid_index_str(&v, "externalTaskId", API_REQUIRED);
-	c->in.strategy_id = api_valid_str(&v, "strategyId", API_NULLABLE);
+	c->in.strategy_id = api_valid_strategy(&v);
 	api_params_read(&v, API_PARAMS_TASK, &c->in.params);
 	if (!api_valid_done(&v))
 		return;
@@ -277,8 +296,11 @@ static void on_edit_assignable(struct svc_assign_check *check,
 {
 	struct task_call *c = check->arg;
 
-	if (take_ref(c, res, ref, c->edit.strategy_id))
+	(void)ref;
+	if (res == SVC_ASSIGN_OK)
 		edit_write(c);
+	else
+		api_reply_assign(c->req, res, c->edit.strategy_id);
 }
 
 static bool is_change(struct str wanted, struct str now)
@@ -333,7 +355,7 @@ void api_tasks_edit(struct http_req *req)
 	api_valid_init(&v, req);
 	api_valid_uuid(&v, "gameId", &c->game_id);
 	api_valid_uuid(&v, "taskId", &c->edit.task_id);
-	c->edit.strategy_id = api_valid_str(&v, "strategyId", API_NULLABLE);
+	c->edit.strategy_id = api_valid_strategy(&v);
 	c->edit.status = api_valid_str(&v, "status", API_NULLABLE);
 	c->edit.with_params =
 		api_params_read(&v, API_PARAMS_EDIT, &c->edit.params);

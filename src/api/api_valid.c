@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "base/num.h"
 #include "http/http_reply.h"
+#include "svc/svc_catalog.h"
 
 void api_loc_add(struct api_loc *loc, const char *name)
 {
@@ -168,6 +169,18 @@ struct str api_valid_index_str(
 	if (s.p != NULL && s.len > API_INDEX_BYTES)
 		length_item(v, name, s, true, API_INDEX_BYTES);
 	return s;
+}
+
+struct str api_valid_strategy(struct api_valid *v)
+{
+	struct str s = api_valid_str(v, "strategyId", API_NULLABLE);
+	char text[UUID_TEXT_LEN + 1];
+	struct uuid id;
+
+	if (s.p == NULL || !svc_strategy_is_custom(s, &id))
+		return s;
+	uuid_print(&id, text);
+	return arena_printf(&v->req->arena, "custom:%s", text);
 }
 
 struct str api_valid_enum(struct api_valid *v, const char *name,

@@ -60,6 +60,9 @@ struct str api_valid_text(struct api_valid *v, const char *name, unsigned flags,
 /* At most API_INDEX_BYTES bytes. */
 struct str api_valid_index_str(
 	struct api_valid *v, const char *name, unsigned flags);
+/* strategyId, null counting as absent; the id of a stored strategy comes in
+ * the one spelling in which ids are stored and compared. */
+struct str api_valid_strategy(struct api_valid *v);
 /* One of a NULL-ended list; fallback when absent.  With NULL for a fallback
  * null counts as absent. */
 struct str api_valid_enum(struct api_valid *v, const char *name,

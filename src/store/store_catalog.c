@@ -294,6 +294,32 @@ void store_game_delete(
 	store_op_run_long(op, db, &game_delete);
 }
 
+static const struct db_stmt game_named = {.name = "game_named",
+	.nparams = 1,
+	.types = "t",
+	.sql = "select id from games where \"externalGameId\" = $1"};
+
+void store_game_named(
+	struct store_op *op, struct db_pool *db, struct str external_id)
+{
+	store_op_text(op, external_id);
+	store_op_run(op, db, DB_LANE_READ, &game_named);
+}
+
+static const struct db_stmt task_named = {.name = "task_named",
+	.nparams = 2,
+	.types = "ut",
+	.sql = "select id from tasks where \"gameId\" = $1 "
+	       "and \"externalTaskId\" = $2"};
+
+void store_task_named(struct store_op *op, struct db_pool *db,
+	const struct uuid *game_id, struct str external_id)
+{
+	store_op_uuid(op, game_id);
+	store_op_text(op, external_id);
+	store_op_run(op, db, DB_LANE_READ, &task_named);
+}
+
 static const struct db_stmt task_create = {.name = "task_create",
 	.nparams = 9,
 	.types = "uutttTTTt",

@@ -110,6 +110,12 @@ struct store_task_new {
 	struct store_params_in params;
 };
 
+/* A row when the name is taken: column 0 is the id of what has it. */
+void store_game_named(
+	struct store_op *op, struct db_pool *db, struct str external_id);
+void store_task_named(struct store_op *op, struct db_pool *db,
+	const struct uuid *game_id, struct str external_id);
+
 /* A task of that external id exists when no row comes back. */
 void store_task_create(struct store_op *op, struct db_pool *db,
 	const struct store_task_new *in);
