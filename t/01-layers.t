@@ -10,7 +10,7 @@ use FindBin;
 my $src = "$FindBin::Bin/../src";
 
 my %level = (
-	base => 0, conf => 1, shm => 1, ipc => 1, json => 1,
+	base => 0, conf => 1, shm => 1, ipc => 1, json => 1, spool => 1,
 	db => 2, dsl => 2, http => 2, auth => 2,
 	store => 3, engine => 3, svc => 4, api => 5,
 	worker => 6, logger => 6, stats => 6, master => 6, ctl => 7,
@@ -20,6 +20,8 @@ my %level = (
 my %sideways = (
 	'ipc>json'     => 'a record carries JSON values',
 	'ipc>shm'      => 'rows are counted where they are dropped',
+	'spool>ipc'    => 'rows of the trace sockets are what it keeps',
+	'spool>shm'    => 'rows are counted where they are dropped',
 	'auth>http'    => 'credentials are headers of a request',
 	'worker>master' => 'inherit.h, what a child gets from the master',
 	'logger>master' => 'inherit.h',

@@ -43,6 +43,8 @@ enum evidence_reason {
 	EV_DROP_DB_REJECTED,   /* refused by Postgres, now in quarantine */
 	EV_DROP_SHUTDOWN,      /* not written in time at the end */
 	EV_DROP_BAD_RECORD,    /* unreadable */
+	EV_DROP_SPOOL_FULL,    /* spool at its cap, or the disk failed it */
+	EV_DROP_SPOOL_DAMAGED, /* bytes of the spool were not what was written */
 	EV_REASON_CNT
 };
 

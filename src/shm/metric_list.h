@@ -27,12 +27,34 @@ METRIC(M_EV_STORED_REQUEST, C, "gamed_evidence_stored_total",
 	"class=\"request\"", "")
 METRIC(M_EV_STORED_SENTRY, C, "gamed_evidence_stored_total",
 	"class=\"sentry\"", "")
+METRIC(M_EV_SPOOLED_AUDIT, G, "gamed_evidence_spooled_rows",
+	"class=\"audit\"", "Evidence rows in the spool that are not stored yet")
+METRIC(M_EV_SPOOLED_ERROR, G, "gamed_evidence_spooled_rows",
+	"class=\"error\"", "")
+METRIC(M_EV_SPOOLED_SAMPLE, G, "gamed_evidence_spooled_rows",
+	"class=\"sample\"", "")
+METRIC(M_EV_SPOOLED_REQUEST, G, "gamed_evidence_spooled_rows",
+	"class=\"request\"", "")
+METRIC(M_EV_SPOOLED_SENTRY, G, "gamed_evidence_spooled_rows",
+	"class=\"sentry\"", "")
+METRIC(M_SPOOL_BYTES, G, "gamed_spool_bytes", "",
+	"Bytes of the segments of the spool")
+METRIC(M_SPOOL_SEGMENTS, G, "gamed_spool_segments", "",
+	"Segments of the spool")
+METRIC(M_SPOOL_OPENED, C, "gamed_spool_opened_total", "",
+	"Times a logger has opened the spool")
+METRIC(M_SPOOL_ERRORS, C, "gamed_spool_errors_total", "",
+	"Operations on the spool that the system refused")
+METRIC(M_SPOOL_DAMAGED, C, "gamed_spool_damaged_total", "",
+	"Damaged stretches of the spool that were skipped")
+METRIC(M_SPOOL_FSYNCS, C, "gamed_spool_fsyncs_total", "",
+	"Segments of the spool put on disk by fsync")
 METRIC(M_EV_LOGGER_ROWS, G, "gamed_evidence_logger_rows", "",
 	"Evidence rows in the logger's memory")
 METRIC(M_EV_LOGGER_BYTES, G, "gamed_evidence_logger_bytes", "",
 	"Bytes of the evidence rows in the logger's memory")
 METRIC(M_EV_LAG_MS, M, "gamed_evidence_lag_milliseconds", "",
-	"Age of the oldest evidence row in the logger's memory")
+	"Age of the oldest evidence row that the logger holds")
 METRIC(M_EV_BATCHES, C, "gamed_evidence_batches_total", "result=\"stored\"",
 	"COPY statements of the logger by result")
 METRIC(M_EV_BATCHES_REFUSED, C, "gamed_evidence_batches_total",

@@ -237,7 +237,7 @@ static uint64_t above(uint64_t a, uint64_t b)
  */
 static void read_evidence(struct metric_evidence *e, unsigned cls)
 {
-	uint64_t lost_by_workers = 0, sent = 0, taken = 0;
+	uint64_t lost_by_workers = 0, sent = 0, taken = 0, spooled = 0, rest;
 
 	for (unsigned i = 0; i < SHM_SLOTS_MAX; i++) {
 		const struct shm_slot *s = &shm_map()->slot[i];
@@ -248,6 +248,7 @@ static void read_evidence(struct metric_evidence *e, unsigned cls)
 		e->stored += shm_get(&s->plain[M_EV_STORED_AUDIT + cls]);
 		taken += shm_ev_taken(i, cls);
 		sent += shm_get(&s->ev_sent[cls]);
+		spooled += shm_get(&s->plain[M_EV_SPOOLED_AUDIT + cls]);
 		if (shm_get32(&s->role) == SHM_WORKER)
 			lost_by_workers += metric_evidence_dropped_slot(i, cls);
 	}
@@ -257,11 +258,13 @@ static void read_evidence(struct metric_evidence *e, unsigned cls)
 		if (shm_get32(&shm_map()->slot[i].starts) != 0)
 			e->produced +=
 				metric_slot(i, M_EV_PRODUCED_AUDIT + cls);
-	e->queued = above(e->produced, e->stored + e->dropped_all);
+	rest = above(e->produced, e->stored + e->dropped_all);
+	e->spooled = spooled < rest ? spooled : rest;
+	e->queued = rest - e->spooled;
 	e->in_workers = above(e->produced, sent + lost_by_workers);
 	e->in_sockets = above(sent, taken);
-	e->in_logger =
-		above(taken, e->stored + (e->dropped_all - lost_by_workers));
+	e->in_logger = above(taken,
+		e->stored + e->spooled + (e->dropped_all - lost_by_workers));
 }
 
 /* ---- all ---------------------------------------------------------------- */
@@ -308,5 +311,6 @@ void metric_read(struct metric_totals *t, unsigned routes_cnt)
 		read_evidence(&t->evidence[c], c);
 		t->plain[M_EV_PRODUCED_AUDIT + c] = t->evidence[c].produced;
 		t->plain[M_EV_STORED_AUDIT + c] = t->evidence[c].stored;
+		t->plain[M_EV_SPOOLED_AUDIT + c] = t->evidence[c].spooled;
 	}
 }

@@ -57,14 +57,15 @@ struct metric_error {
 };
 
 /*
- * Rows of one class at one time: produced = stored + dropped_all + queued.
+ * Rows of one class at one time: produced = stored + dropped_all + spooled +
+ * queued.
  * Where the queued ones are is read at other instants, so that the three
  * places may miss their sum by what moved meanwhile.
  */
 struct metric_evidence {
 	uint64_t produced, stored;
 	uint64_t dropped[SHM_EV_REASONS], dropped_all;
-	uint64_t queued;
+	uint64_t spooled, queued;
 	uint64_t in_workers, in_sockets, in_logger;
 };
 

@@ -129,10 +129,11 @@ void metric_evidence_dropped(unsigned cls, unsigned reason, uint64_t n);
  * successor finds what was lost as the difference.
  *
  * gamed_evidence_queued_rows is no counter of its own: stats takes produced -
- * stored - dropped from the totals it prints, so that every scrape balances.
+ * stored - dropped - spooled from the totals it prints, so that every scrape
+ * balances.
  */
 #define SHM_EV_CLASSES 5
-#define SHM_EV_REASONS 9
+#define SHM_EV_REASONS 11
 
 /* Own slot. Added before the message is sent, taken back when it was not. */
 void shm_ev_sent_add(unsigned cls, int64_t n);

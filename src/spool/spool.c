@@ -1,0 +1,842 @@
+/*
+ * spool.c - see spool.h.  Logger process, one for its life.
+ *
+ * Order of steps, so that a successor can tell what became of every row from
+ * the counters and the files (logger.c): rows are counted as taken before
+ * they are written, counted as stored or dropped before the position passes
+ * them, and cut off the end of a lane before they are counted as dropped.
+ */
+#include "spool/spool.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "ipc/rec_io.h"
+#include "shm/shm.h"
+
+#define HEAD_BYTES    16u         /* magic, position, its checksum, nothing */
+#define HEAD_MAGIC    0x31505347u /* "GSP1" */
+#define CHUNK_BYTES   (512u * 1024)
+#define SEGMENT_MIN   (256u * 1024) /* holds the largest record */
+#define SEGMENTS_CAP  16   /* of bytes_max, unless that makes them too small */
+#define RETRY_MS      1000 /* after an error of the disk */
+#define FREE_CHECK_MS 1000
+
+_Static_assert(CHUNK_BYTES > SPOOL_REC_MAX, "a chunk holds any record");
+_Static_assert(SEGMENT_MIN > HEAD_BYTES + SPOOL_REC_MAX, "so does a segment");
+
+struct seg {
+	uint32_t no;
+	uint32_t size;
+	uint32_t rows;   /* neither stored nor dropped */
+	uint32_t unread; /* of these, not handed out by spool_next */
+	int fd;          /* -1: closed */
+	bool dirty;      /* not fsynced */
+	bool is_aside;   /* all of it is damaged: kept under another name */
+};
+
+struct lane {
+	enum evidence_class cls;
+	struct seg *segs; /* oldest first; the last one is written */
+	unsigned n, cap;
+	uint32_t next_no;
+	uint64_t rows;
+	struct spool_pos done, done_on_disk;
+	struct spool_pos cur;      /* where spool_next reads on */
+	struct spool_pos old_end;  /* what spool_open found ends here */
+	struct buf out;            /* gathered, then the last rows written */
+	uint32_t out_rows;         /* gathered */
+	struct spool_pos out_at;   /* where they were written, or nowhere */
+	struct buf chunk;          /* bytes read back ... */
+	struct spool_pos chunk_at; /* ... from here, or nowhere */
+};
+
+struct spool {
+	struct spool_conf conf;
+	uint32_t segment_bytes;
+	int dir_fd, lock_fd;
+	struct lane lanes[EV_CLASS_CNT];
+	uint64_t bytes;
+	uint64_t damage;
+	uint64_t retry_ms; /* not before, after an error */
+	uint64_t synced_ms, free_checked_ms;
+	bool is_low; /* on free space */
+};
+
+/* In the order in which they are driven out. */
+static const enum evidence_class expendable[] = {
+	EV_SAMPLE, EV_REQUEST, EV_SENTRY};
+
+#define NAME_MAX_ 32
+
+static const char *seg_name(
+	const struct lane *l, uint32_t no, char out[NAME_MAX_])
+{
+	snprintf(
+		out, NAME_MAX_, "%s-%08x.seg", evidence_class_name(l->cls), no);
+	return out;
+}
+
+static void note_error(struct spool *s, const char *what, const char *name)
+{
+	int saved = errno;
+
+	metric_inc(M_SPOOL_ERRORS);
+	log_warnx_limited(
+		"cannot %s spool segment %s: %s", what, name, strerror(saved));
+	s->retry_ms = clock_mono_ms() + RETRY_MS;
+}
+
+static struct seg *last(struct lane *l)
+{
+	return l->n > 0 ? &l->segs[l->n - 1] : NULL;
+}
+
+static struct seg *seg_of(struct lane *l, uint32_t no)
+{
+	for (unsigned i = 0; i < l->n; i++)
+		if (l->segs[i].no == no)
+			return &l->segs[i];
+	return NULL;
+}
+
+static int seg_fd(struct spool *s, struct lane *l, struct seg *g)
+{
+	char name[NAME_MAX_];
+
+	if (g->fd < 0)
+		g->fd = openat(s->dir_fd, seg_name(l, g->no, name),
+			O_RDWR | O_CLOEXEC);
+	if (g->fd < 0)
+		note_error(s, "open", name);
+	return g->fd;
+}
+
+static void seg_close(struct seg *g)
+{
+	if (g->fd >= 0)
+		close(g->fd);
+	g->fd = -1;
+}
+
+static struct seg *seg_push(struct lane *l, uint32_t no)
+{
+	if (l->n == l->cap) {
+		l->cap = l->cap ? l->cap * 2 : 8;
+		l->segs = realloc(l->segs, l->cap * sizeof(*l->segs));
+		if (l->segs == NULL)
+			fatal("out of memory for %u spool segments", l->cap);
+	}
+	l->segs[l->n] = (struct seg){.no = no, .fd = -1};
+	if (l->next_no <= no)
+		l->next_no = no + 1;
+	return &l->segs[l->n++];
+}
+
+static int pwrite_all(int fd, const char *p, size_t len, off_t at)
+{
+	while (len > 0) {
+		ssize_t n = pwrite(fd, p, len, at);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return -1;
+		p += n;
+		at += n;
+		len -= (size_t)n;
+	}
+	return 0;
+}
+
+/* ---- the head of a segment ---------------------------------------------- */
+
+static int head_write(int fd, uint32_t pos)
+{
+	uint32_t w[4] = {htole32(HEAD_MAGIC), htole32(pos), 0, 0};
+
+	w[2] = htole32(spool_crc32c(0, w, 8));
+	return pwrite_all(fd, (const char *)w, sizeof(w), 0);
+}
+
+/* Position of a segment; its start where the head is damaged. */
+static uint32_t head_read(struct spool *s, int fd)
+{
+	uint32_t w[4];
+
+	if (pread(fd, w, sizeof(w), 0) == sizeof(w) &&
+		w[0] == htole32(HEAD_MAGIC) &&
+		w[2] == htole32(spool_crc32c(0, w, 8)) &&
+		le32toh(w[1]) >= HEAD_BYTES)
+		return le32toh(w[1]);
+	s->damage++;
+	return HEAD_BYTES;
+}
+
+/* ---- removing ----------------------------------------------------------- */
+
+static void seg_forget(struct spool *s, struct lane *l, unsigned i)
+{
+	struct seg *g = &l->segs[i];
+
+	seg_close(g);
+	s->bytes -= g->size;
+	memmove(g, g + 1, (l->n - i - 1) * sizeof(*g));
+	l->n--;
+}
+
+static void forget_cached(struct lane *l)
+{
+	l->chunk_at.segment = 0;
+	l->out_at.segment = 0;
+}
+
+/* Its position passes its end, durably, before its name goes: so it cannot
+ * come back with rows.  Cut first, there is nothing else to write back. */
+static void seg_remove(struct spool *s, struct lane *l, unsigned i)
+{
+	struct seg *g = &l->segs[i];
+	char name[NAME_MAX_];
+	int fd = seg_fd(s, l, g);
+
+	if (fd >= 0 && (head_write(fd, UINT32_MAX) < 0 ||
+			       ftruncate(fd, HEAD_BYTES) < 0 ||
+			       (s->conf.fsync_ms >= 0 && fdatasync(fd) < 0)))
+		note_error(s, "finish", seg_name(l, g->no, name));
+	if (unlinkat(s->dir_fd, seg_name(l, g->no, name), 0) < 0)
+		note_error(s, "remove", name);
+	seg_forget(s, l, i);
+}
+
+/* The newest rows of the lane that nobody read; false when there are none. */
+static bool cut_tail(struct spool *s, struct lane *l)
+{
+	struct seg *g = last(l);
+	uint32_t n;
+
+	if (g == NULL || g->unread == 0)
+		return false;
+	forget_cached(l);
+	n = g->unread;
+	if (g->rows == n && g->no != l->cur.segment) {
+		seg_remove(s, l, l->n - 1);
+	} else {
+		int fd = seg_fd(s, l, g);
+		uint32_t to = g->no == l->cur.segment ? l->cur.end : HEAD_BYTES;
+
+		if (fd < 0 || ftruncate(fd, to) < 0)
+			return false;
+		s->bytes -= g->size - to;
+		g->size = to;
+		g->rows -= n;
+		g->unread = 0;
+	}
+	l->rows -= n;
+	metric_set(M_EV_SPOOLED_AUDIT + l->cls, l->rows);
+	metric_evidence_dropped(l->cls, EV_DROP_SPOOL_FULL, n);
+	log_warnx_limited("the spool is full, rows dropped class=%s rows=%u",
+		evidence_class_name(l->cls), n);
+	return true;
+}
+
+static bool drive_out(struct spool *s)
+{
+	for (size_t i = 0; i < NELEM(expendable); i++)
+		if (cut_tail(s, &s->lanes[expendable[i]]))
+			return true;
+	return false;
+}
+
+void spool_trim(struct spool *s)
+{
+	for (unsigned c = 0; c < EV_CLASS_CNT; c++) {
+		struct lane *l = &s->lanes[c];
+		struct seg *g;
+		int fd;
+
+		/* one that is still written stays until it is half full */
+		while (l->n > 0 && l->segs[0].rows == 0 &&
+			(l->n > 1 || l->segs[0].size > s->segment_bytes / 2))
+			seg_remove(s, l, 0);
+		g = l->n > 0 ? &l->segs[0] : NULL;
+		if (g == NULL || g->no != l->done.segment ||
+			(l->done.segment == l->done_on_disk.segment &&
+				l->done.end == l->done_on_disk.end))
+			continue;
+		fd = seg_fd(s, l, g);
+		if (fd >= 0 && head_write(fd, l->done.end) < 0)
+			note_error(s, "mark", evidence_class_name(c));
+		l->done_on_disk = l->done;
+	}
+}
+
+/* ---- writing ------------------------------------------------------------ */
+
+void spool_add(struct spool *s, const struct ev_row *row)
+{
+	struct lane *l = &s->lanes[row->cls];
+
+	if (l->out_rows == 0) {
+		buf_reset(&l->out);
+		l->out_at.segment = 0;
+	}
+	spool_rec_add(&l->out, row, (uint64_t)clock_wall_us() / 1000);
+	l->out_rows++;
+}
+
+static struct seg *seg_new(struct spool *s, struct lane *l)
+{
+	struct seg *old = last(l), *g;
+	char name[NAME_MAX_];
+	int fd = openat(s->dir_fd, seg_name(l, l->next_no, name),
+		O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+
+	if (fd < 0) {
+		l->next_no += errno == EEXIST;
+		note_error(s, "make", name);
+		return NULL;
+	}
+	if (head_write(fd, HEAD_BYTES) < 0 ||
+		(s->conf.fsync_ms >= 0 && fsync(s->dir_fd) < 0)) {
+		note_error(s, "begin", name);
+		close(fd);
+		unlinkat(s->dir_fd, name, 0);
+		return NULL;
+	}
+	if (old != NULL && old->no != l->cur.segment)
+		seg_close(old);
+	g = seg_push(l, l->next_no);
+	g->fd = fd;
+	g->size = HEAD_BYTES;
+	s->bytes += HEAD_BYTES;
+	return g;
+}
+
+static void check_free(struct spool *s, uint64_t now_ms)
+{
+	struct statvfs v;
+
+	s->free_checked_ms = now_ms;
+	s->is_low = fstatvfs(s->dir_fd, &v) == 0 &&
+		    (uint64_t)v.f_bavail * v.f_frsize < s->conf.free_min_bytes;
+}
+
+static bool is_full(const struct spool *s, size_t more)
+{
+	return s->is_low || s->bytes + more + HEAD_BYTES > s->conf.bytes_max;
+}
+
+/* Room by the settings, made where the class may have it made. */
+static bool has_room(struct spool *s, const struct lane *l)
+{
+	bool full;
+
+	while ((full = is_full(s, l->out.len)) && evidence_is_urgent(l->cls) &&
+		drive_out(s))
+		if (s->is_low)
+			check_free(s, clock_mono_ms());
+	return !full;
+}
+
+static int lane_write(struct spool *s, struct lane *l)
+{
+	struct seg *g = last(l);
+	char name[NAME_MAX_];
+	int fd;
+
+	if (g == NULL || g->size + l->out.len > s->segment_bytes)
+		g = seg_new(s, l);
+	if (g == NULL || (fd = seg_fd(s, l, g)) < 0)
+		return -1;
+	if (pwrite_all(fd, l->out.p, l->out.len, g->size) < 0) {
+		note_error(s, "write", seg_name(l, g->no, name));
+		/* a part of it; a failure leaves a tail that is cut later */
+		if (ftruncate(fd, g->size) < 0)
+			log_warn("cannot cut %s", name);
+		return -1;
+	}
+	if (l->cur.segment == 0)
+		l->cur = (struct spool_pos){g->no, g->size};
+	l->out_at = (struct spool_pos){g->no, g->size};
+	g->size += (uint32_t)l->out.len;
+	g->rows += l->out_rows;
+	g->unread += l->out_rows;
+	l->rows += l->out_rows;
+	g->dirty = true;
+	s->bytes += l->out.len;
+	metric_set(M_EV_SPOOLED_AUDIT + l->cls, l->rows);
+	return 0;
+}
+
+/* A full disk gets a second try when other rows could be driven out. */
+static bool lane_commit(struct spool *s, struct lane *l)
+{
+	if (!has_room(s, l))
+		return false;
+	if (clock_mono_ms() < s->retry_ms && !evidence_is_urgent(l->cls))
+		return false;
+	if (lane_write(s, l) == 0)
+		return true;
+	return evidence_is_urgent(l->cls) && drive_out(s) &&
+	       lane_write(s, l) == 0;
+}
+
+/* Rows that are stored already need no care. */
+static void sync_lane(struct spool *s, struct lane *l)
+{
+	for (unsigned i = 0; i < l->n; i++) {
+		struct seg *g = &l->segs[i];
+		int fd;
+
+		if (!g->dirty || g->rows == 0 || (fd = seg_fd(s, l, g)) < 0)
+			continue;
+		if (fdatasync(fd) < 0)
+			note_error(s, "sync", evidence_class_name(l->cls));
+		metric_inc(M_SPOOL_FSYNCS);
+		g->dirty = false;
+	}
+}
+
+static void sync_lanes(struct spool *s)
+{
+	for (unsigned c = 0; c < EV_CLASS_CNT; c++)
+		sync_lane(s, &s->lanes[c]);
+	s->synced_ms = clock_mono_ms();
+}
+
+unsigned spool_commit(struct spool *s)
+{
+	unsigned lost = 0;
+
+	for (unsigned c = 0; c < EV_CLASS_CNT; c++) {
+		struct lane *l = &s->lanes[c];
+
+		if (l->out_rows == 0)
+			continue;
+		if (!lane_commit(s, l)) {
+			lost |= 1u << c;
+			l->out_at.segment = 0;
+		}
+		l->out_rows = 0;
+	}
+	if (s->conf.fsync_ms == 0)
+		sync_lanes(s);
+	return lost;
+}
+
+/* ---- reading ------------------------------------------------------------ */
+
+/* Bytes of the segment from off on, as many as are at hand; at least `want`
+ * unless the segment or the disk ends before. */
+static struct str view(struct spool *s, struct lane *l, struct seg *g,
+	uint32_t off, size_t want)
+{
+	size_t n = g->size - off;
+	ssize_t got;
+	int fd;
+
+	if (want > n)
+		want = n;
+	if (l->out_at.segment == g->no && off >= l->out_at.end)
+		return (struct str){l->out.p + (off - l->out_at.end), n};
+	if (l->chunk_at.segment == g->no && off >= l->chunk_at.end &&
+		off - l->chunk_at.end + want <= l->chunk.len)
+		return (struct str){l->chunk.p + (off - l->chunk_at.end),
+			l->chunk.len - (off - l->chunk_at.end)};
+	if (n > CHUNK_BYTES)
+		n = CHUNK_BYTES;
+	buf_reset(&l->chunk);
+	fd = seg_fd(s, l, g);
+	got = fd < 0 ? -1 : pread(fd, buf_reserve(&l->chunk, n), n, off);
+	if (got < 0) {
+		note_error(s, "read", evidence_class_name(l->cls));
+		got = 0;
+	}
+	l->chunk.len = (size_t)got;
+	l->chunk_at = (struct spool_pos){g->no, off};
+	return buf_str(&l->chunk);
+}
+
+/*
+ * The next sound record of a segment from *off on; false at its end.  What
+ * stands before it and is no record is damaged.
+ */
+static bool find_record(struct spool *s, struct lane *l, struct seg *g,
+	uint32_t *off, struct spool_rec *rec_r, bool *damaged_r)
+{
+	size_t want = SPOOL_REC_HEAD, len;
+
+	*damaged_r = false;
+	while (*off < g->size) {
+		struct str v = view(s, l, g, *off, want);
+
+		switch (spool_rec_read(v, l->cls, rec_r, &len)) {
+		case SPOOL_SOUND:
+			*off += (uint32_t)len;
+			return true;
+		case SPOOL_SHORT:
+			if (want < SPOOL_REC_MAX && v.len < g->size - *off &&
+				v.len < SPOOL_REC_MAX) {
+				want = SPOOL_REC_MAX;
+				continue;
+			}
+			/* fallthrough */
+		case SPOOL_DAMAGED:
+			want = SPOOL_REC_HEAD;
+			*damaged_r = true;
+			++*off;
+			break;
+		}
+	}
+	return false;
+}
+
+/* Rows that cannot be found any more. */
+static void count_damaged(struct lane *l, struct seg *g)
+{
+	uint32_t n = g->unread;
+
+	if (n == 0)
+		return;
+	g->unread = 0;
+	g->rows -= n;
+	l->rows -= n;
+	metric_set(M_EV_SPOOLED_AUDIT + l->cls, l->rows);
+	metric_evidence_dropped(l->cls, EV_DROP_SPOOL_DAMAGED, n);
+	log_warnx("damaged rows in the spool are lost class=%s rows=%u",
+		evidence_class_name(l->cls), n);
+}
+
+/* The segment that is read, or the next one behind it. */
+static struct seg *seg_reading(struct lane *l)
+{
+	for (unsigned i = 0; i < l->n; i++) {
+		struct seg *g = &l->segs[i];
+
+		if (g->no < l->cur.segment)
+			continue;
+		if (g->no > l->cur.segment)
+			l->cur = (struct spool_pos){g->no, HEAD_BYTES};
+		if (g->unread > 0)
+			return g;
+	}
+	return NULL;
+}
+
+bool spool_next(struct spool *s, enum evidence_class cls, struct spool_row *r)
+{
+	struct lane *l = &s->lanes[cls];
+	struct seg *g;
+	bool damaged;
+
+	while ((g = seg_reading(l)) != NULL) {
+		uint32_t off = l->cur.end;
+		bool found = find_record(s, l, g, &off, &r->rec, &damaged);
+
+		if (damaged)
+			metric_inc(M_SPOOL_DAMAGED);
+		l->cur.end = off;
+		if (!found) {
+			count_damaged(l, g);
+			continue;
+		}
+		g->unread--;
+		r->pos = l->cur;
+		r->is_old = r->pos.segment < l->old_end.segment ||
+			    (r->pos.segment == l->old_end.segment &&
+				    r->pos.end <= l->old_end.end);
+		return true;
+	}
+	return false;
+}
+
+void spool_done(struct spool *s, enum evidence_class cls, struct spool_pos pos)
+{
+	struct lane *l = &s->lanes[cls];
+	struct seg *g = seg_of(l, pos.segment);
+
+	if (g == NULL || g->rows == 0)
+		return;
+	g->rows--;
+	l->rows--;
+	l->done = pos;
+	metric_set(M_EV_SPOOLED_AUDIT + cls, l->rows);
+}
+
+/* ---- opening ------------------------------------------------------------ */
+
+/* Class and number of a segment's name. */
+static struct lane *parse_name(struct spool *s, const char *name, uint32_t *no)
+{
+	for (unsigned c = 0; c < EV_CLASS_CNT; c++) {
+		struct lane *l = &s->lanes[c];
+		size_t n = strlen(evidence_class_name(c));
+		char again[NAME_MAX_];
+
+		if (strncmp(name, evidence_class_name(c), n) != 0 ||
+			name[n] != '-')
+			continue;
+		*no = (uint32_t)strtoul(name + n + 1, NULL, 16);
+		if (*no > 0 && strcmp(seg_name(l, *no, again), name) == 0)
+			return l;
+	}
+	return NULL;
+}
+
+static int by_number(const void *a, const void *b)
+{
+	const struct seg *x = a, *y = b;
+
+	return x->no < y->no ? -1 : x->no > y->no;
+}
+
+static int list_segments(struct spool *s, struct err *err_r)
+{
+	DIR *d = opendir(s->conf.dir);
+	struct lane *l;
+	struct dirent *e;
+	uint32_t no;
+
+	if (d == NULL)
+		return err_set_errno(err_r, "cannot read %s", s->conf.dir);
+	while ((e = readdir(d)) != NULL)
+		if ((l = parse_name(s, e->d_name, &no)) != NULL)
+			seg_push(l, no);
+	closedir(d);
+	for (unsigned c = 0; c < EV_CLASS_CNT; c++)
+		if (s->lanes[c].n > 1)
+			qsort(s->lanes[c].segs, s->lanes[c].n,
+				sizeof(struct seg), by_number);
+	return 0;
+}
+
+/* Nothing in it can be read: kept for those who want to look. */
+static void set_aside(struct spool *s, struct lane *l, struct seg *g)
+{
+	char name[NAME_MAX_], aside[NAME_MAX_ + 4];
+
+	seg_name(l, g->no, name);
+	snprintf(aside, sizeof(aside), "%s.bad", name);
+	if (renameat(s->dir_fd, name, s->dir_fd, aside) < 0)
+		note_error(s, "set aside", name);
+	log_warnx("spool segment %s is damaged, kept as %s", name, aside);
+	g->is_aside = true;
+	g->size = 0;
+}
+
+/* What is no record at the end of a segment: torn by a crash, when little. */
+static void cut_end(
+	struct spool *s, struct lane *l, struct seg *g, uint32_t end)
+{
+	bool torn = g == last(l) && g->size - end < CHUNK_BYTES;
+
+	s->damage += !torn;
+	if (g->rows == 0 && !torn) {
+		set_aside(s, l, g);
+		return;
+	}
+	log_warnx("spool segment %s-%08x ends in no record, cut bytes=%u",
+		evidence_class_name(l->cls), g->no, g->size - end);
+	if (seg_fd(s, l, g) < 0 || ftruncate(g->fd, end) < 0)
+		note_error(s, "cut", evidence_class_name(l->cls));
+	g->size = end;
+}
+
+/* Counts the rows of a segment, cuts what is no record at its end. */
+static void scan_segment(struct spool *s, struct lane *l, struct seg *g)
+{
+	int fd = seg_fd(s, l, g);
+	struct spool_rec rec;
+	uint32_t off, end;
+	bool damaged;
+	struct stat st;
+
+	if (fd < 0 || fstat(fd, &st) < 0 || st.st_size < HEAD_BYTES)
+		return; /* begun and not finished, or not ours */
+	g->size = st.st_size > UINT32_MAX ? UINT32_MAX : (uint32_t)st.st_size;
+	off = end = head_read(s, fd);
+	if (off > g->size)
+		return;
+	if (l->cur.segment == 0)
+		l->cur = l->done = (struct spool_pos){g->no, off};
+	while (find_record(s, l, g, &off, &rec, &damaged)) {
+		s->damage += damaged;
+		g->rows++;
+		end = off;
+	}
+	if (end < g->size)
+		cut_end(s, l, g, end);
+	g->unread = g->rows;
+	l->rows += g->rows;
+	forget_cached(l);
+	if (g != last(l))
+		seg_close(g);
+}
+
+static void scan(struct spool *s)
+{
+	for (unsigned c = 0; c < EV_CLASS_CNT; c++) {
+		struct lane *l = &s->lanes[c];
+
+		for (unsigned i = 0; i < l->n; i++) {
+			scan_segment(s, l, &l->segs[i]);
+			s->bytes += l->segs[i].size;
+		}
+		/* rows are removed in order, so the rest starts at a row */
+		for (unsigned i = l->n; i-- > 0;)
+			if (l->segs[i].is_aside)
+				seg_forget(s, l, i);
+			else if (l->segs[i].rows == 0)
+				seg_remove(s, l, i);
+		if (l->n == 0)
+			l->cur = l->done = (struct spool_pos){0, 0};
+		else if (l->cur.segment < l->segs[0].no)
+			l->cur = l->done =
+				(struct spool_pos){l->segs[0].no, HEAD_BYTES};
+		if (last(l) != NULL)
+			l->old_end =
+				(struct spool_pos){last(l)->no, last(l)->size};
+		metric_set(M_EV_SPOOLED_AUDIT + c, l->rows);
+		shm_beat();
+	}
+	if (s->damage > 0) {
+		metric_add(M_SPOOL_DAMAGED, s->damage);
+		log_warnx("damaged stretches in the spool skipped cnt=%llu",
+			(unsigned long long)s->damage);
+	}
+}
+
+static int take_lock(struct spool *s, struct err *err_r)
+{
+	uint64_t until = clock_mono_ms() + s->conf.lock_wait_ms;
+
+	s->lock_fd =
+		openat(s->dir_fd, "lock", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	if (s->lock_fd < 0)
+		return err_set_errno(
+			err_r, "cannot open the lock of %s", s->conf.dir);
+	while (flock(s->lock_fd, LOCK_EX | LOCK_NB) < 0) {
+		if (errno != EWOULDBLOCK && errno != EINTR)
+			return err_set_errno(
+				err_r, "cannot lock %s", s->conf.dir);
+		if (clock_mono_ms() >= until)
+			return err_set(err_r, ERR_CONFLICT,
+				"the spool %s belongs to another process",
+				s->conf.dir);
+		poll(NULL, 0, 20);
+	}
+	return 0;
+}
+
+struct spool *spool_open(const struct spool_conf *conf, struct err *err_r)
+{
+	struct spool *s = calloc(1, sizeof(*s));
+
+	if (s == NULL)
+		fatal("out of memory for the spool");
+	s->conf = *conf;
+	s->dir_fd = s->lock_fd = -1;
+	s->segment_bytes = SPOOL_SEGMENT_BYTES;
+	if (conf->bytes_max / SEGMENTS_CAP < s->segment_bytes)
+		s->segment_bytes = (uint32_t)(conf->bytes_max / SEGMENTS_CAP);
+	if (s->segment_bytes < SEGMENT_MIN)
+		s->segment_bytes = SEGMENT_MIN;
+	for (unsigned c = 0; c < EV_CLASS_CNT; c++) {
+		s->lanes[c].cls = c;
+		s->lanes[c].next_no = 1;
+		buf_init(&s->lanes[c].out, 0);
+		buf_init(&s->lanes[c].chunk, 0);
+	}
+	if (mkdir(conf->dir, 0700) < 0 && errno != EEXIST) {
+		err_set_errno(err_r, "cannot make %s", conf->dir);
+		goto fail;
+	}
+	s->dir_fd = open(conf->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (s->dir_fd < 0) {
+		err_set_errno(err_r, "cannot open %s", conf->dir);
+		goto fail;
+	}
+	if (take_lock(s, err_r) < 0 || list_segments(s, err_r) < 0)
+		goto fail;
+	scan(s);
+	check_free(s, clock_mono_ms());
+	return s;
+fail:
+	spool_close(&s);
+	return NULL;
+}
+
+void spool_close(struct spool **sp)
+{
+	struct spool *s = *sp;
+
+	if (s == NULL)
+		return;
+	*sp = NULL;
+	for (unsigned c = 0; c < EV_CLASS_CNT; c++) {
+		struct lane *l = &s->lanes[c];
+
+		for (unsigned i = 0; i < l->n; i++)
+			seg_close(&l->segs[i]);
+		free(l->segs);
+		buf_fini(&l->out);
+		buf_fini(&l->chunk);
+	}
+	if (s->dir_fd >= 0)
+		close(s->dir_fd);
+	if (s->lock_fd >= 0)
+		close(s->lock_fd);
+	free(s);
+}
+
+/* ---- upkeep ------------------------------------------------------------- */
+
+void spool_tick(struct spool *s)
+{
+	uint64_t now_ms = clock_mono_ms();
+	unsigned segments = 0;
+
+	if (s->conf.fsync_ms >= 0 &&
+		now_ms - s->synced_ms >= (uint64_t)s->conf.fsync_ms)
+		sync_lanes(s);
+	if (now_ms - s->free_checked_ms >= FREE_CHECK_MS)
+		check_free(s, now_ms);
+	for (unsigned c = 0; c < EV_CLASS_CNT; c++)
+		segments += s->lanes[c].n;
+	metric_set(M_SPOOL_BYTES, s->bytes);
+	metric_set(M_SPOOL_SEGMENTS, segments);
+}
+
+uint64_t spool_rows(const struct spool *s, enum evidence_class cls)
+{
+	return s->lanes[cls].rows;
+}
+
+uint64_t spool_unread(const struct spool *s, enum evidence_class cls)
+{
+	uint64_t n = 0;
+
+	for (unsigned i = 0; i < s->lanes[cls].n; i++)
+		n += s->lanes[cls].segs[i].unread;
+	return n;
+}
+
+uint64_t spool_bytes(const struct spool *s)
+{
+	return s->bytes;
+}
+
+uint64_t spool_damage(const struct spool *s)
+{
+	return s->damage;
+}
