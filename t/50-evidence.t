@@ -108,23 +108,24 @@ sub sum_of {
 	return $sum;
 }
 
-# (produced, stored, dropped, queued) of one scrape.
+# (produced, stored, dropped, queued, spooled) of one scrape.
 sub ledger {
 	my $m = $d->metrics;
 
 	return map { sum_of($m, "gamed_evidence_$_") }
-		qw(produced_total stored_total dropped_total queued_rows);
+		qw(produced_total stored_total dropped_total queued_rows
+			spooled_rows);
 }
 
 # Waits until nothing is queued; checks the identity and the rows.
 sub settles {
 	my ($name) = @_;
-	my ($produced, $stored, $dropped, $queued);
+	my ($produced, $stored, $dropped, $queued, $spooled);
 
 	ok(Gamed::Daemon::eventually(sub {
-		($produced, $stored, $dropped, $queued) = ledger();
-		return $queued == 0;
-	}), "$name: nothing is queued in the end");
+		($produced, $stored, $dropped, $queued, $spooled) = ledger();
+		return $queued + $spooled == 0;
+	}), "$name: nothing is queued or spooled in the end");
 	is($produced, $stored + $dropped, "$name: produced = stored + dropped");
 	is($pg->psql('SELECT (SELECT count(*) FROM strategyexecutionlog) '
 		. '+ (SELECT count(*) FROM logs)'),
@@ -210,6 +211,7 @@ subtest 'the logger is killed' => sub {
 		return $now && $now != $pid;
 	}), 'a new logger is there');
 	settles('after kill -9');
+	is((ledger())[2], 0, 'nothing was dropped');
 };
 
 subtest 'a row that Postgres refuses' => sub {
@@ -244,7 +246,7 @@ subtest 'a worker is killed, the server leaves' => sub {
 	award((0) x 5);
 	my $rows = $pg->psql('SELECT count(*) FROM strategyexecutionlog');
 	is($d->stop, 0, 'leaves');
-	like($d->log, qr/logger leaves produced=(\d+) stored=\d+ dropped=\d+ queued=0/,
+	like($d->log, qr/logger leaves produced=(\d+) stored=\d+ dropped=\d+ spooled=0 queued=0/,
 		'the last line of the logger');
 	my ($p, $s, $x) = $d->log =~ /logger leaves produced=(\d+) stored=(\d+) dropped=(\d+)/;
 	is($p, $s + $x, 'and it balances');

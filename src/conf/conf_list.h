@@ -129,3 +129,9 @@ CONF_INT(logger_batch_ms, "evidence", "batch_ms", "", 200, 1, 60000, 0,
 	"milliseconds a row may wait for its batch")
 CONF_INT(logger_flush_timeout_s, "evidence", "flush_timeout_s", "", 10, 1,
 	3600, 0, "seconds the logger may take to write out at shutdown")
+CONF_INT(spool_max_bytes, "evidence", "spool_max_bytes", "", 1073741824,
+	4194304, 1099511627776, 0, "bytes of the spool on disk")
+CONF_INT(spool_min_free_bytes, "evidence", "spool_min_free_bytes", "", 67108864,
+	0, 1099511627776, 0, "bytes of the file system that the spool leaves free")
+CONF_INT(spool_fsync_ms, "evidence", "fsync_ms", "", 1000, -1, 60000, 0,
+	"milliseconds between two fsyncs of the spool, 0: each message, -1: never")

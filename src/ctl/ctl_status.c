@@ -111,16 +111,16 @@ static void print_queues(const struct jv *v)
 		num(v, "requests_in_hand"), num(v, "db_queued"),
 		num(v, "db_in_flight"), num(v, "db_idle"), num(v, "db_busy"),
 		num(v, "db_down"));
-	printf("\n%-10s %12s %12s %12s %12s\n", "evidence", "produced",
-		"stored", "queued", "dropped");
+	printf("\n%-10s %12s %12s %12s %12s %12s\n", "evidence", "produced",
+		"stored", "spooled", "queued", "dropped");
 }
 
 static void print_evidence(const struct jv *v)
 {
 	printf("%-10.*s %12" PRId64 " %12" PRId64 " %12" PRId64 " %12" PRId64
-	       "\n",
+	       " %12" PRId64 "\n",
 		STR_ARG(text(v, "class")), num(v, "produced"), num(v, "stored"),
-		num(v, "queued"), num(v, "dropped"));
+		num(v, "spooled"), num(v, "queued"), num(v, "dropped"));
 }
 
 /* Kinds that this release does not know are left out. */

@@ -21,8 +21,9 @@
 #include "logger/trace_flush.h"
 #include "logger/trace_recv.h"
 
-#define QUIT_MS   1000 /* to write out after SIGQUIT */
-#define ORPHAN_MS 1400 /* after the master's death (DESIGN 11: 1.5 s) */
+#define LOCK_WAIT_MS 3000 /* a predecessor leaves */
+#define QUIT_MS      1000 /* to write out after SIGQUIT */
+#define ORPHAN_MS    1400 /* after the master's death (DESIGN 11: 1.5 s) */
 
 static struct {
 	const struct inherit *in;
@@ -61,6 +62,8 @@ static void leave(uint64_t within_ms)
 static void on_rows(void *arg)
 {
 	(void)arg;
+	if (self.queue.spool != NULL)
+		spool_tick(self.queue.spool);
 	trace_flush_kick(self.flush);
 }
 
@@ -117,6 +120,8 @@ static void publish(void)
 {
 	uint64_t oldest = ev_queue_oldest_ms(&self.queue);
 
+	if (self.queue.spool != NULL)
+		spool_tick(self.queue.spool);
 	metric_set(M_EV_LOGGER_ROWS, self.queue.rows);
 	metric_set(M_EV_LOGGER_BYTES, self.queue.bytes);
 	metric_set(M_EV_LAG_MS, oldest ? clock_mono_ms() - oldest : 0);
@@ -131,24 +136,68 @@ static void on_beat(evutil_socket_t fd, short what, void *arg)
 	publish();
 }
 
-/* Rows that the predecessor had taken and neither stored nor dropped. */
-static void count_inheritance(unsigned slot)
+/*
+ * Rows that the predecessor had taken and neither stored nor dropped are in
+ * the spool.  More of them there: the oldest were counted, and it died before
+ * the position passed them.  Fewer: they died with it, or are damaged.
+ */
+static void settle_inheritance(unsigned slot, unsigned c)
 {
-	for (unsigned c = 0; c < EV_CLASS_CNT; c++) {
-		uint64_t taken = 0, gone;
+	struct spool *s = self.queue.spool;
+	uint64_t taken = 0, gone, there = s ? spool_rows(s, c) : 0;
+	enum evidence_reason why = s && spool_damage(s) > 0
+					   ? EV_DROP_SPOOL_DAMAGED
+					   : EV_DROP_LOGGER_KILLED;
+	struct spool_row r;
 
-		for (unsigned s = 0; s < SHM_SLOTS_MAX; s++)
-			taken += shm_ev_taken(s, c);
-		gone = metric_slot(slot, M_EV_STORED_AUDIT + c) +
-		       metric_evidence_dropped_slot(slot, c);
-		if (taken <= gone)
-			continue;
-		metric_evidence_dropped(c, EV_DROP_LOGGER_KILLED, taken - gone);
-		log_warnx("evidence rows of a killed logger are lost "
-			  "class=%s rows=%llu",
-			evidence_class_name(c),
-			(unsigned long long)(taken - gone));
-	}
+	for (unsigned i = 0; i < SHM_SLOTS_MAX; i++)
+		taken += shm_ev_taken(i, c);
+	gone = metric_slot(slot, M_EV_STORED_AUDIT + c) +
+	       metric_evidence_dropped_slot(slot, c);
+	for (; there + gone > taken && spool_next(s, c, &r); there--)
+		spool_done(s, c, r.pos);
+	if (there + gone >= taken)
+		return;
+	metric_evidence_dropped(c, why, taken - gone - there);
+	log_warnx("evidence rows of a killed logger are lost class=%s "
+		  "rows=%llu",
+		evidence_class_name(c),
+		(unsigned long long)(taken - gone - there));
+}
+
+/*
+ * The first logger of a server finds rows of an earlier server: produced,
+ * sent and taken by its own slot, for the counters of this one.  The values
+ * are absolute, so that dying here does no harm.
+ */
+static void adopt(unsigned slot, unsigned c)
+{
+	uint64_t rows = spool_rows(self.queue.spool, c);
+
+	metric_add(M_EV_PRODUCED_AUDIT + c,
+		rows - metric_slot(slot, M_EV_PRODUCED_AUDIT + c));
+	shm_ev_sent_add(c, (int64_t)(rows - shm_ev_sent(slot, c)));
+	shm_ev_taken_set(slot, c, rows);
+	if (rows > 0)
+		log_info("rows found in the spool class=%s rows=%llu",
+			evidence_class_name(c), (unsigned long long)rows);
+}
+
+static void take_inheritance(unsigned slot)
+{
+	bool is_first = self.queue.spool != NULL &&
+			metric_slot(slot, M_SPOOL_OPENED) == 0;
+
+	for (unsigned c = 0; c < EV_CLASS_CNT; c++)
+		if (is_first)
+			adopt(slot, c);
+		else
+			settle_inheritance(slot, c);
+	if (self.queue.spool == NULL)
+		return;
+	metric_inc(M_SPOOL_OPENED);
+	spool_trim(self.queue.spool);
+	ev_queue_fill(&self.queue);
 }
 
 /* With all workers gone nobody else will count what they died with. */
@@ -168,8 +217,10 @@ static void count_dead_workers(void)
 
 static void say_where_rows_went(uint64_t left)
 {
-	uint64_t made = 0, stored = 0, dropped = 0;
+	uint64_t made = 0, stored = 0, dropped = 0, spooled = 0;
 
+	for (unsigned c = 0; self.queue.spool && c < EV_CLASS_CNT; c++)
+		spooled += spool_rows(self.queue.spool, c);
 	for (unsigned s = 0; s < SHM_SLOTS_MAX; s++)
 		for (unsigned c = 0; c < EV_CLASS_CNT; c++) {
 			made += metric_slot(s, M_EV_PRODUCED_AUDIT + c);
@@ -177,10 +228,10 @@ static void say_where_rows_went(uint64_t left)
 			dropped += metric_evidence_dropped_slot(s, c);
 		}
 	log_info("logger leaves produced=%llu stored=%llu dropped=%llu "
-		 "queued=%llu of_dropped_now=%llu",
+		 "spooled=%llu queued=%llu of_dropped_now=%llu",
 		(unsigned long long)made, (unsigned long long)stored,
-		(unsigned long long)dropped,
-		(unsigned long long)(made - stored - dropped),
+		(unsigned long long)dropped, (unsigned long long)spooled,
+		(unsigned long long)(made - stored - dropped - spooled),
 		(unsigned long long)left);
 }
 
@@ -203,6 +254,30 @@ static void init_flush(const struct conf *conf)
 	buf_add_char(&conninfo, '\0');
 	fc.conninfo = conninfo.p; /* lives as long as the process */
 	self.flush = trace_flush_new(self.base, &fc);
+}
+
+/* A spool that cannot be had costs its promise, not the evidence. */
+static void init_spool(const struct conf *conf)
+{
+	static char path[CONF_STR_MAX + 32];
+	struct spool_conf sc = {
+		.dir = path,
+		.bytes_max = (uint64_t)conf->spool_max_bytes,
+		.free_min_bytes = (uint64_t)conf->spool_min_free_bytes,
+		.fsync_ms = (int)conf->spool_fsync_ms,
+		.lock_wait_ms = LOCK_WAIT_MS,
+	};
+	struct err err;
+
+	signal(SIGXFSZ, SIG_IGN); /* an error of write(2) is enough */
+	snprintf(path, sizeof(path), "%s/spool", conf->state_dir);
+	self.queue.spool = spool_open(&sc, &err);
+	if (self.queue.spool != NULL)
+		return;
+	if (err.code == ERR_CONFLICT)
+		fatal("%s", err.text);
+	metric_inc(M_SPOOL_ERRORS);
+	log_errorx("evidence is kept in memory only: %s", err.text);
 }
 
 static void init_events(void)
@@ -243,7 +318,8 @@ static void init(const struct inherit *in)
 	ev_queue_init(&self.queue, (uint64_t)in->conf->logger_queue_rows);
 	init_events();
 	init_flush(in->conf);
-	count_inheritance(in->slot);
+	init_spool(in->conf);
+	take_inheritance(in->slot);
 	self.recv = trace_recv_new(self.base, &rc);
 	shm_beat();
 }
@@ -266,6 +342,7 @@ void logger_main(const struct inherit *in)
 	say_where_rows_went(left);
 	trace_flush_free(&self.flush);
 	trace_recv_free(&self.recv);
+	spool_close(&self.queue.spool);
 	event_free(self.ev_beat);
 	event_free(self.ev_quit);
 	event_free(self.ev_deadline);

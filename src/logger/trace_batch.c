@@ -10,6 +10,9 @@
 /* logger_queue_rows bounds small rows; this bounds the memory of large ones. */
 #define QUEUE_BYTES_MAX (256u * 1024 * 1024)
 
+/* Of one class in memory, while the spool has the rest. */
+#define WINDOW_BYTES (8u * 1024 * 1024)
+
 /* In the order in which they are driven out. */
 static const enum evidence_class expendable[] = {
 	EV_SAMPLE, EV_REQUEST, EV_SENTRY};
@@ -39,6 +42,9 @@ static struct ev_item *item_new(const struct ev_row *row)
 	it->type = row->type;
 	it->cls = row->cls;
 	it->without_caller = false;
+	it->is_bad = false;
+	it->is_old = false;
+	it->pos = (struct spool_pos){0, 0};
 	it->len = (uint32_t)row->body.len;
 	memcpy(it->body, row->body.p, row->body.len);
 	return it;
@@ -48,14 +54,23 @@ static void item_leave(struct ev_queue *q, struct ev_item **item)
 {
 	q->rows--;
 	q->bytes -= item_bytes(*item);
+	q->class_bytes[(*item)->cls] -= item_bytes(*item);
 	free(*item);
 	*item = NULL;
+}
+
+/* Counted; the spool may forget it. */
+static void item_done(struct ev_queue *q, struct ev_item **item)
+{
+	if ((*item)->pos.segment != 0)
+		spool_done(q->spool, (*item)->cls, (*item)->pos);
+	item_leave(q, item);
 }
 
 void ev_item_stored(struct ev_queue *q, struct ev_item **item)
 {
 	metric_add(M_EV_STORED_AUDIT + (*item)->cls, 1);
-	item_leave(q, item);
+	item_done(q, item);
 }
 
 void ev_item_dropped(
@@ -64,7 +79,18 @@ void ev_item_dropped(
 	metric_evidence_dropped((*item)->cls, why, 1);
 	log_warnx_limited("evidence row dropped class=%s reason=%s",
 		evidence_class_name((*item)->cls), evidence_reason_name(why));
+	item_done(q, item);
+}
+
+bool ev_item_left(
+	struct ev_queue *q, struct ev_item **item, enum evidence_reason why)
+{
+	if ((*item)->pos.segment == 0) {
+		ev_item_dropped(q, item, why);
+		return true;
+	}
 	item_leave(q, item);
+	return false;
 }
 
 static struct ev_item *pop(struct ev_queue *q, enum evidence_class c)
@@ -81,14 +107,21 @@ static struct ev_item *pop(struct ev_queue *q, enum evidence_class c)
 	return it;
 }
 
+static enum evidence_reason no_room(const struct ev_queue *q)
+{
+	return q->spool ? EV_DROP_SPOOL_FULL : EV_DROP_LOGGER_QUEUE;
+}
+
 static bool drive_one_out(struct ev_queue *q)
 {
 	for (size_t i = 0; i < NELEM(expendable); i++) {
-		struct ev_item *it = pop(q, expendable[i]);
+		struct ev_item *it = q->head[expendable[i]];
 
-		if (it == NULL)
+		/* those in the spool cost memory only for a while */
+		if (it == NULL || it->pos.segment != 0)
 			continue;
-		ev_item_dropped(q, &it, EV_DROP_LOGGER_QUEUE);
+		it = pop(q, expendable[i]);
+		ev_item_dropped(q, &it, no_room(q));
 		return true;
 	}
 	return false;
@@ -99,24 +132,87 @@ static bool is_full(const struct ev_queue *q, size_t more)
 	return q->rows >= q->rows_max || q->bytes + more > QUEUE_BYTES_MAX;
 }
 
+static void item_enter(struct ev_queue *q, const struct ev_item *it)
+{
+	q->rows++;
+	q->bytes += item_bytes(it);
+	q->class_bytes[it->cls] += item_bytes(it);
+}
+
+static void item_wait(struct ev_queue *q, struct ev_item *it)
+{
+	q->waiting++;
+	q->waiting_bytes += item_bytes(it);
+	*q->tail[it->cls] = it;
+	q->tail[it->cls] = &it->next;
+}
+
 void ev_queue_push(struct ev_queue *q, const struct ev_row *row)
 {
 	struct ev_item *it = item_new(row);
-	size_t bytes = item_bytes(it);
 	bool urgent = evidence_is_urgent(row->cls), full;
 
-	while ((full = is_full(q, bytes)) && urgent && drive_one_out(q))
+	while ((full = is_full(q, item_bytes(it))) && urgent &&
+		drive_one_out(q))
 		;
-	q->rows++;
-	q->bytes += bytes;
-	if (full) {
-		ev_item_dropped(q, &it, EV_DROP_LOGGER_QUEUE);
-		return;
+	item_enter(q, it);
+	if (full)
+		ev_item_dropped(q, &it, no_room(q));
+	else
+		item_wait(q, it);
+}
+
+void ev_queue_take(struct ev_queue *q, struct str frame_rows)
+{
+	struct str rest = frame_rows;
+	unsigned not_kept = ~0u;
+	struct ev_row row;
+
+	if (q->spool != NULL) {
+		while (ev_frame_next(&rest, &row) == 1)
+			spool_add(q->spool, &row);
+		not_kept = spool_commit(q->spool);
 	}
-	q->waiting++;
-	q->waiting_bytes += bytes;
-	*q->tail[it->cls] = it;
-	q->tail[it->cls] = &it->next;
+	rest = frame_rows;
+	while (not_kept != 0 && ev_frame_next(&rest, &row) == 1)
+		if (not_kept & 1u << row.cls)
+			ev_queue_push(q, &row);
+	ev_queue_fill(q);
+}
+
+static uint64_t received_ms(const struct spool_rec *rec)
+{
+	uint64_t wall_ms = (uint64_t)clock_wall_us() / 1000;
+	uint64_t mono_ms = clock_mono_ms();
+	uint64_t age_ms = wall_ms > rec->at_ms ? wall_ms - rec->at_ms : 0;
+
+	return mono_ms > age_ms ? mono_ms - age_ms : 1;
+}
+
+void ev_queue_fill(struct ev_queue *q)
+{
+	struct spool_row r;
+
+	for (unsigned c = 0; q->spool != NULL && c < EV_CLASS_CNT; c++)
+		while (q->class_bytes[c] < WINDOW_BYTES &&
+			spool_next(q->spool, c, &r)) {
+			struct ev_item *it = item_new(&r.rec.row);
+
+			it->at_ms = received_ms(&r.rec);
+			it->is_old = r.is_old;
+			it->pos = r.pos;
+			item_enter(q, it);
+			item_wait(q, it);
+		}
+}
+
+bool ev_queue_is_empty(const struct ev_queue *q)
+{
+	bool empty = q->rows == 0;
+
+	for (unsigned c = 0; q->spool != NULL && c < EV_CLASS_CNT; c++)
+		empty &= spool_rows(q->spool, c) == 0;
+	return empty;
 }
 
 uint64_t ev_queue_oldest_ms(const struct ev_queue *q)
@@ -177,10 +273,8 @@ uint64_t ev_queue_drop_all(struct ev_queue *q, enum evidence_reason why)
 	for (unsigned c = 0; c < EV_CLASS_CNT; c++) {
 		struct ev_item *it;
 
-		while ((it = pop(q, c)) != NULL) {
-			ev_item_dropped(q, &it, why);
-			n++;
-		}
+		while ((it = pop(q, c)) != NULL)
+			n += ev_item_left(q, &it, why);
 	}
 	return n;
 }

@@ -2,8 +2,12 @@
  * trace_batch.h - the logger's bounded queue: rows by class, the urgent ones
  * (audit, errors) served first and dropped last.
  *
+ * With a spool the rows stand on disk, and the queue is a window on the oldest
+ * of each class; rows of one class leave it in order.  A row that the spool
+ * did not keep waits in memory only, while there is room.
+ *
  * Accounting (shm.h): a row here is counted as taken; it leaves as stored or
- * as dropped, never otherwise.
+ * as dropped, or stays in the spool for a successor.
  */
 #ifndef LOGGER_TRACE_BATCH_H
 #define LOGGER_TRACE_BATCH_H
@@ -11,6 +15,7 @@
 #include "base/base.h"
 #include "ipc/evidence.h"
 #include "logger/trace_row.h"
+#include "spool/spool.h"
 
 /* A row in memory, its record behind it. */
 struct ev_item {
@@ -18,7 +23,10 @@ struct ev_item {
 	uint64_t at_ms; /* received, monotonic */
 	enum evidence_type type;
 	enum evidence_class cls;
-	bool without_caller; /* its foreign keys were refused */
+	bool without_caller;  /* its foreign keys were refused */
+	bool is_bad;          /* cannot be read */
+	bool is_old;          /* a predecessor may have stored it */
+	struct spool_pos pos; /* segment 0: not in the spool */
 	uint32_t len;
 	char body[];
 };
@@ -26,7 +34,9 @@ struct ev_item {
 struct ev_queue {
 	struct ev_item *head[EV_CLASS_CNT];
 	struct ev_item **tail[EV_CLASS_CNT];
+	struct spool *spool; /* NULL: none */
 	uint64_t rows_max;
+	uint64_t class_bytes[EV_CLASS_CNT]; /* of `bytes` */
 	uint64_t rows;    /* waiting here and in the batch being written */
 	uint64_t bytes;   /* likewise */
 	uint64_t waiting; /* waiting here */
@@ -34,6 +44,12 @@ struct ev_queue {
 };
 
 void ev_queue_init(struct ev_queue *q, uint64_t rows_max);
+/* All rows of a frame, by way of the spool. */
+void ev_queue_take(struct ev_queue *q, struct str frame_rows);
+/* Reads on in the spool as far as the window is open. */
+void ev_queue_fill(struct ev_queue *q);
+/* No row is left, in memory or in the spool. */
+bool ev_queue_is_empty(const struct ev_queue *q);
 /* Copies the row; when full something is dropped and counted. */
 void ev_queue_push(struct ev_queue *q, const struct ev_row *row);
 /* Receive time of the oldest row that waits; 0 when none does. */
@@ -54,7 +70,10 @@ unsigned ev_batch_take(struct ev_batch *b, struct ev_queue *q,
 void ev_item_stored(struct ev_queue *q, struct ev_item **item);
 void ev_item_dropped(
 	struct ev_queue *q, struct ev_item **item, enum evidence_reason why);
-/* Drops everything that still waits; returns how many rows. */
+/* The item leaves memory only: kept by the spool, or dropped; true: dropped. */
+bool ev_item_left(
+	struct ev_queue *q, struct ev_item **item, enum evidence_reason why);
+/* All that still waits leaves memory so; returns how many were dropped. */
 uint64_t ev_queue_drop_all(struct ev_queue *q, enum evidence_reason why);
 
 #endif

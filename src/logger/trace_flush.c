@@ -132,7 +132,8 @@ static void build_lines(
 			    (struct str){(*it)->body, (*it)->len},
 			    (*it)->without_caller) < 0 ||
 			f->row.table != l->batch.table) {
-			ev_item_dropped(f->conf.queue, it, EV_DROP_BAD_RECORD);
+			/* rows of its class leave in order: range_stored */
+			(*it)->is_bad = true;
 			continue;
 		}
 		trace_row_copy(&f->row, &l->lines);
@@ -140,12 +141,29 @@ static void build_lines(
 	}
 }
 
+/* Positions go to disk when all rows of the range are counted. */
+static void range_left(struct trace_flush *f)
+{
+	f->ranges_cnt--;
+	if (f->conf.queue->spool != NULL) {
+		spool_trim(f->conf.queue->spool);
+		ev_queue_fill(f->conf.queue);
+	}
+}
+
 static void range_stored(struct trace_flush *f)
 {
-	for (unsigned i = top(f)->lo; i < top(f)->hi; i++)
-		if (f->now->batch.items[i] != NULL)
-			ev_item_stored(f->conf.queue, &f->now->batch.items[i]);
-	f->ranges_cnt--;
+	for (unsigned i = top(f)->lo; i < top(f)->hi; i++) {
+		struct ev_item **it = &f->now->batch.items[i];
+
+		if (*it == NULL)
+			continue;
+		if ((*it)->is_bad)
+			ev_item_dropped(f->conf.queue, it, EV_DROP_BAD_RECORD);
+		else
+			ev_item_stored(f->conf.queue, it);
+	}
+	range_left(f);
 	f->backoff_ms = BACKOFF_MIN_MS;
 }
 
@@ -167,13 +185,14 @@ static void range_refused(struct trace_flush *f, const struct copy_reply *why)
 		(*it)->without_caller = true; /* and once more */
 		return;
 	}
-	f->ranges_cnt--;
-	if (*it == NULL)
-		return;
-	log_warnx_limited("row refused by the database, kept in %s: %s %s",
-		f->conf.quarantine_path, why->sqlstate, why->message);
-	quarantine(f, *it, why);
-	ev_item_dropped(f->conf.queue, it, EV_DROP_DB_REJECTED);
+	if (*it != NULL) {
+		log_warnx_limited("row refused by the database, kept in %s: "
+				  "%s %s",
+			f->conf.quarantine_path, why->sqlstate, why->message);
+		quarantine(f, *it, why);
+		ev_item_dropped(f->conf.queue, it, EV_DROP_DB_REJECTED);
+	}
+	range_left(f);
 }
 
 /* ---- the machine -------------------------------------------------------- */
@@ -188,6 +207,15 @@ static uint64_t patience(const struct trace_flush *f)
 		q->waiting_bytes >= BATCH_BYTES || age >= f->conf.batch_ms)
 		return 0;
 	return f->conf.batch_ms - age;
+}
+
+/* A predecessor may have stored rows of it. */
+static bool is_old(const struct ev_batch *b)
+{
+	for (unsigned i = 0; i < b->n; i++)
+		if (b->items[i] != NULL && b->items[i]->is_old)
+			return true;
+	return false;
 }
 
 static void take_batch(struct trace_flush *f, struct load *l)
@@ -229,7 +257,8 @@ static bool next_range(struct trace_flush *f)
 	}
 	f->now = f->next;
 	f->next = done;
-	f->ranges[0] = (struct range){0, f->now->batch.n, false};
+	f->ranges[0] =
+		(struct range){0, f->now->batch.n, is_old(&f->now->batch)};
 	f->ranges_cnt = 1;
 	f->is_built = true;
 	return true;
@@ -247,7 +276,7 @@ void trace_flush_kick(struct trace_flush *f)
 			build_lines(f, l, top(f)->lo, top(f)->hi);
 		f->is_built = false;
 		if (l->lines_rows == 0) {
-			f->ranges_cnt--;
+			range_stored(f); /* bad ones only */
 			continue;
 		}
 		job = (struct copy_job){
@@ -349,7 +378,7 @@ void trace_flush_hurry(struct trace_flush *f)
 
 bool trace_flush_is_idle(const struct trace_flush *f)
 {
-	return f->conf.queue->rows == 0;
+	return ev_queue_is_empty(f->conf.queue);
 }
 
 uint64_t trace_flush_drop_all(struct trace_flush *f, enum evidence_reason why)
@@ -360,11 +389,9 @@ uint64_t trace_flush_drop_all(struct trace_flush *f, enum evidence_reason why)
 		struct ev_batch *b = &f->loads[k].batch;
 
 		for (unsigned i = 0; i < b->n; i++)
-			if (b->items[i] != NULL) {
-				ev_item_dropped(
+			if (b->items[i] != NULL)
+				n += ev_item_left(
 					f->conf.queue, &b->items[i], why);
-				n++;
-			}
 		b->n = 0;
 	}
 	f->ranges_cnt = 0;

@@ -32,7 +32,7 @@ void trace_flush_kick(struct trace_flush *f);
 /* From now on nothing waits for company. */
 void trace_flush_hurry(struct trace_flush *f);
 bool trace_flush_is_idle(const struct trace_flush *f);
-/* Drops what it still holds; returns how many rows. */
+/* What it still holds leaves memory; returns how many rows were dropped. */
 uint64_t trace_flush_drop_all(struct trace_flush *f, enum evidence_reason why);
 void trace_flush_free(struct trace_flush **f);
 

@@ -74,8 +74,7 @@ static void take_rows(struct pair *p, const struct ev_head *h, struct str rest)
 		count_gap(p->slot, c, h->sent_before[c]);
 		shm_ev_taken_set(p->slot, c, h->sent_before[c] + cnt[c]);
 	}
-	while (ev_frame_next(&rest, &row) == 1)
-		ev_queue_push(p->recv->conf.queue, &row);
+	ev_queue_take(p->recv->conf.queue, rest);
 }
 
 static void take_message(struct pair *p, size_t len)

@@ -124,6 +124,7 @@ static void report_status(struct buf *b, const struct stats_report *r)
 		json_out_kv_cstr(&o, "class", evidence_class_name(c));
 		kv_uint(&o, "produced", e->produced);
 		kv_uint(&o, "stored", e->stored);
+		kv_uint(&o, "spooled", e->spooled);
 		kv_uint(&o, "queued", e->queued);
 		kv_uint(&o, "dropped", e->dropped_all);
 		line_end(&o);
@@ -143,11 +144,12 @@ static void report_ledger(struct buf *b, const struct stats_report *r)
 		json_out_kv_cstr(&o, "class", evidence_class_name(c));
 		kv_uint(&o, "produced", e->produced);
 		kv_uint(&o, "stored", e->stored);
-		kv_uint(&o, "spooled", 0); /* there is no spool yet */
+		kv_uint(&o, "spooled", e->spooled);
 		kv_uint(&o, "queued", e->queued);
 		kv_uint(&o, "dropped", e->dropped_all);
 		json_out_kv_bool(&o, "balanced",
-			e->produced == e->stored + e->queued + e->dropped_all);
+			e->produced == e->stored + e->spooled + e->queued +
+					       e->dropped_all);
 		kv_uint(&o, "queued_in_workers", e->in_workers);
 		kv_uint(&o, "queued_in_sockets", e->in_sockets);
 		kv_uint(&o, "queued_in_logger", e->in_logger);
