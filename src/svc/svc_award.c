@@ -24,6 +24,7 @@ static void step_strategy(struct svc_award *a);
 static void step_read(struct svc_award *a);
 static void step_evaluate(struct svc_award *a);
 static void time_out(struct svc_award *a);
+static void step_look_up(struct svc_award *a);
 static void step_write(struct svc_award *a);
 
 bool svc_is_slug(struct str s)
@@ -567,12 +568,14 @@ static void time_out(struct svc_award *a)
 		.trace = svc_evidence_trace(a->app->evidence),
 	};
 	enum dsl_status status = engine_custom_timeout(&run);
-	enum svc_award_result result;
 
 	arena_reset(&a->app->run);
-	result = judge_run(a, status, &run);
-	record(a, &run, status, result);
-	finish(a, result);
+	a->run_result = judge_run(a, status, &run);
+	record(a, &run, status, a->run_result);
+	if (a->is_simulated || a->key_is_ours)
+		finish(a, a->run_result);
+	else
+		step_look_up(a);
 }
 
 /* ---- look up after a failure --------------------------------------------- */
@@ -598,6 +601,7 @@ static void step_look_up(struct svc_award *a)
 	a->state = AWARD_LOOK_UP;
 	a->mark_ns = clock_mono_ns();
 	store_op_init(&a->op, key_on_look_up, a);
+	a->op.deadline_ms = svc_fields_deadline_ms(a->app);
 	store_award_find(
 		&a->op, a->app->db, &a->target->task_id, a->user, a->key);
 }

@@ -33,12 +33,12 @@ uint64_t svc_fields_deadline_ns(const struct app *app)
 	return ms > 0 ? clock_mono_ns() + (uint64_t)ms * 1000000 : 0;
 }
 
-static uint32_t read_deadline_ms(const struct conf *conf)
+uint32_t svc_fields_deadline_ms(const struct app *app)
 {
-	int64_t ms = conf->dsl_timeout_ms;
+	int64_t ms = app->conf->dsl_timeout_ms;
+	int64_t max = app->conf->db_deadline_ms;
 
-	return (uint32_t)(ms < conf->db_deadline_ms ? ms
-						    : conf->db_deadline_ms);
+	return (uint32_t)(ms > 0 && ms < max ? ms : max);
 }
 
 void svc_fields_read(struct store_op *op, struct app *app, struct arena *a,
@@ -50,7 +50,7 @@ void svc_fields_read(struct store_op *op, struct app *app, struct arena *a,
 
 	*more_r = NULL;
 	if (with_deadline)
-		op->deadline_ms = read_deadline_ms(app->conf);
+		op->deadline_ms = svc_fields_deadline_ms(app);
 	if (!needs_more(n)) {
 		store_score_read(op, app->db, &subject->task_id, subject->user,
 			subject->key, with_recent);

@@ -33,6 +33,8 @@ void svc_fields_read(struct store_op *op, struct app *app, struct arena *a,
 /* From the results of that read. */
 void svc_fields_fill(struct engine_analytics *an, const struct store_score *s,
 	const struct db_reply *rep, struct store_more *more);
+/* How long one read may take for a run, ms. */
+uint32_t svc_fields_deadline_ms(const struct app *app);
 /* When a run that starts now has to be over, monotonic ns; 0: never. */
 uint64_t svc_fields_deadline_ns(const struct app *app);
 
