@@ -110,8 +110,10 @@ static void reply_json_fault(struct http_req *req, const struct json_err *err)
 	struct api_valid v;
 	struct json_out o;
 	struct buf ctx;
+	size_t chars;
 
-	if (err->fault == JSON_FAULT_UTF8) {
+	/* whatever else is wrong: text that is none cannot be read at all */
+	if (!str_is_utf8(req->body)) {
 		http_reply_error(
 			req, 400, "There was an error parsing the body");
 		return;
@@ -123,7 +125,8 @@ static void reply_json_fault(struct http_req *req, const struct json_err *err)
 	json_out_obj_end(&o);
 	buf_add_char(&ctx, '\0');
 	api_loc_add(&loc, "body");
-	api_loc_add_index(&loc, (uint32_t)err->offset);
+	chars = str_utf8_cnt((struct str){req->body.p, err->offset});
+	api_loc_add_index(&loc, (uint32_t)chars);
 	api_valid_init(&v, req);
 	api_valid_item_ctx(
 		&v, "json_invalid", &loc, "JSON decode error", &none, ctx.p);
@@ -140,7 +143,7 @@ static bool read_body(struct http_req *req)
 		return true;
 	if (!is_json_type(http_req_header(req, "Content-Type"))) {
 		req->json = jv_str(req->body);
-		req->has_json = str_is_utf8(req->body);
+		req->has_json = true;
 		return true;
 	}
 	if (json_parse(&req->arena, req->body, &json_limits_default, &req->json,
