@@ -375,6 +375,19 @@ static void group_look_up(struct group *g)
 		look_up(g->writes[i]);
 }
 
+/* Not sent this time.  One that was sent before may be there by now. */
+static void group_unavailable(struct group *g)
+{
+	for (unsigned i = 0; i < g->cnt; i++) {
+		struct svc_write *w = g->writes[i];
+
+		if (w->lookups_cnt > 0 && w->lookups_cnt < LOOKUPS_MAX)
+			look_up(w);
+		else
+			write_end(w, SVC_WRITE_LATER);
+	}
+}
+
 /* ---- what a failure means -------------------------------------------- */
 
 static void group_retry_on_timer(evutil_socket_t fd, short what, void *arg)
@@ -489,7 +502,7 @@ static void on_written(struct db_job *job, const struct db_reply *rep)
 		group_look_up(g);
 		break;
 	case DB_UNAVAILABLE:
-		group_end(g, SVC_WRITE_LATER);
+		group_unavailable(g);
 		break;
 	}
 	b->held_on_wire -= was_held;
