@@ -144,6 +144,7 @@ subtest 'P2, P3: Postgres refuses connections' => sub {
 		$d->http(GET => '/readyz')->{status} == 503;
 	}), '/readyz turns 503');
 	my $from = time;
+	$client->close; # idle for long, the server may have closed it
 	my $r = award('refused', 'refused-1', 1);
 	is($r->{status}, 503, 'an award: 503');
 	ok($r->{headers}{'retry-after'}, '... with Retry-After');
