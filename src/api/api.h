@@ -45,6 +45,8 @@ void api_customs_versions(struct http_req *req);
 void api_customs_rollback(struct http_req *req);
 void api_customs_usage(struct http_req *req);
 void api_customs_templates(struct http_req *req);
+void api_customs_simulate(struct http_req *req);
+void api_customs_simulate_inline(struct http_req *req);
 void api_strategies_get(struct http_req *req);
 void api_strategies_schema(struct http_req *req);
 void api_strategies_graph(struct http_req *req);

@@ -143,6 +143,36 @@ void engine_analytics_init(struct engine_analytics *an)
 	};
 }
 
+static void mock_count(const struct jv *mocks, enum dsl_field f, int64_t *to)
+{
+	const struct jv *v = jv_member(mocks, dsl_field_name(f));
+
+	if (v != NULL && v->type == JV_INT)
+		*to = v->u.i;
+}
+
+static void mock_time(const struct jv *mocks, enum dsl_field f, struct jv *to)
+{
+	const struct jv *v = jv_member(mocks, dsl_field_name(f));
+
+	if (v != NULL && (v->type == JV_INT || v->type == JV_FLOAT))
+		*to = *v;
+}
+
+void engine_analytics_mock(struct engine_analytics *an, const struct jv *mocks)
+{
+	if (mocks == NULL || mocks->type != JV_OBJ)
+		return;
+	mock_count(mocks, DSL_F_TASK_COUNT, &an->task_count);
+	mock_count(mocks, DSL_F_USER_COUNT, &an->user_count);
+	mock_count(mocks, DSL_F_USER_RECENT, &an->user_recent);
+	mock_count(mocks, DSL_F_USER_RECENT, &an->recent);
+	mock_time(mocks, DSL_F_USER_AVG, &an->user_avg);
+	mock_time(mocks, DSL_F_ALL_AVG, &an->all_avg);
+	mock_time(mocks, DSL_F_LAST_DIFF, &an->last_diff);
+	mock_time(mocks, DSL_F_NEW_LAST_DIFF, &an->new_last_diff);
+}
+
 static struct jv data_value(const struct jv *data, struct str key)
 {
 	if (data == NULL || data->type != JV_OBJ)

@@ -38,6 +38,13 @@ struct engine_analytics {
 /* An analytics table as for a user and a task without any award. */
 void engine_analytics_init(struct engine_analytics *an);
 
+/*
+ * Puts the analytics among mocks (path -> value; may be NULL) in place of what
+ * was read, for the parent of an EXTEND as well as for the program; a value
+ * that the database could not give either is left to the program alone.
+ */
+void engine_analytics_mock(struct engine_analytics *an, const struct jv *mocks);
+
 /* One event as a strategy sees it. */
 struct engine_event {
 	struct engine_ids ids;

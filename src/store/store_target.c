@@ -15,6 +15,16 @@ static const struct db_stmt stmt_target = {
 	.types = "ut",
 };
 
+static const struct db_stmt stmt_find = {
+	.name = "target_find",
+	.sql = "SELECT g.id, g.\"apiKey_used\", g.oauth_user_id, t.id "
+	       "FROM public.games g LEFT JOIN public.tasks t "
+	       "ON t.\"gameId\" = g.id AND t.\"externalTaskId\" = $2 "
+	       "WHERE g.\"externalGameId\" = $1 ORDER BY t.created_at LIMIT 1",
+	.nparams = 2,
+	.types = "tt",
+};
+
 static const struct db_stmt stmt_strategy = {
 	.name = "strategy_get",
 	.sql = "SELECT version, type = 'DSL_EXTEND', \"realmId\", name, "
@@ -56,6 +66,27 @@ bool store_target_row(const struct db_res *res, struct store_target *t_r)
 	t_r->owner_subject = row_str(res, 2);
 	t_r->has_task = db_row_uuid(res, 0, 3, &t_r->task_id);
 	t_r->strategy_id = row_str(res, 4);
+	return true;
+}
+
+void store_target_find(struct store_op *op, struct db_pool *db,
+	struct str external_game, struct str external_task)
+{
+	store_op_text(op, external_game);
+	store_op_text(op, external_task);
+	store_op_run(op, db, DB_LANE_READ, &stmt_find);
+}
+
+bool store_target_found(const struct db_res *res, struct uuid *game_id_r,
+	struct store_target *t_r)
+{
+	if (db_res_rows(res) == 0)
+		return false;
+	memset(t_r, 0, sizeof(*t_r));
+	(void)db_row_uuid(res, 0, 0, game_id_r);
+	t_r->owner_key = row_str(res, 1);
+	t_r->owner_subject = row_str(res, 2);
+	t_r->has_task = db_row_uuid(res, 0, 3, &t_r->task_id);
 	return true;
 }
 

@@ -23,6 +23,12 @@ void store_target_get(struct store_op *op, struct db_pool *db,
 /* False: no such game. */
 bool store_target_row(const struct db_res *res, struct store_target *t_r);
 
+/* The same by external ids; external_game and strategy_id are not set. */
+void store_target_find(struct store_op *op, struct db_pool *db,
+	struct str external_game, struct str external_task);
+bool store_target_found(const struct db_res *res, struct uuid *game_id_r,
+	struct store_target *t_r);
+
 struct store_strategy {
 	int32_t version;
 	bool is_extend; /* DSL_EXTEND */
