@@ -14,6 +14,7 @@ int ctl_apikey(int argc, char **argv, const struct conf *conf);
 int ctl_dsl(int argc, char **argv, const struct conf *conf);
 int ctl_migrate(int argc, char **argv, const struct conf *conf);
 int ctl_status(int argc, char **argv, const struct conf *conf);
+int ctl_strategy(int argc, char **argv, const struct conf *conf);
 int ctl_trace(int argc, char **argv, const struct conf *conf);
 int ctl_verify_points(int argc, char **argv, const struct conf *conf);
 

@@ -25,6 +25,7 @@ static const struct command {
 	{"migrate", ctl_migrate, "bring the database to this release's schema"},
 	{"status", ctl_status,
 		"show processes, rates and queues of the server"},
+	{"strategy", ctl_strategy, "check, test, show and publish strategies"},
 	{"trace", ctl_trace, "show a kept run node by node"},
 	{"verify-points", ctl_verify_points,
 		"check wallets, ledger and aggregates against the awards"},

@@ -543,6 +543,17 @@ int dsl_program_nodes(const struct dsl_program *p)
 	return p->nodes_cnt;
 }
 
+uint32_t dsl_program_top(const struct dsl_program *p, uint32_t n)
+{
+	/* the program itself is there once for each mode */
+	uint32_t cnt = (uint32_t)p->nodes_cnt + 2;
+
+	for (uint32_t i = 0; i < cnt; i++)
+		if (p->nodes[i].depth == RULE_DEPTH && n-- == 0)
+			return i;
+	return UINT32_MAX;
+}
+
 const struct jv *dsl_program_parent_vars(const struct dsl_program *p)
 {
 	return &p->parent_vars;

@@ -80,6 +80,12 @@ const struct dsl_field_ref *dsl_program_fields(
 uint32_t dsl_program_needs(const struct dsl_program *p);
 /* Static count of section 8: what max_nodes is compared with. */
 int dsl_program_nodes(const struct dsl_program *p);
+/*
+ * Number (as in a trace entry) of the n-th of what stands at the top of the
+ * program: its rules, default, pre_rules, post_rules, in that order.
+ * UINT32_MAX past the last.
+ */
+uint32_t dsl_program_top(const struct dsl_program *p, uint32_t n);
 /* parent_variables, an object or null; lives as long as the program. */
 const struct jv *dsl_program_parent_vars(const struct dsl_program *p);
 bool dsl_program_has_pre(const struct dsl_program *p);

@@ -1,0 +1,268 @@
+#!/usr/bin/perl
+# gamectl strategy: validate, show, publish and test, as the man page has them,
+# and that test tells a wrong result, a broken file and a branch not reached.
+use strict;
+use warnings;
+use Test::More;
+use FindBin;
+use lib "$FindBin::Bin/lib";
+use File::Temp qw(tempdir);
+use JSON::PP ();
+use Gamed::Client;
+use Gamed::Daemon;
+use Gamed::Postgres;
+
+my $JSON = JSON::PP->new->canonical->allow_nonref;
+my $top = "$FindBin::Bin/..";
+my $dir = tempdir('gcli.XXXXXX', DIR => '/tmp', CLEANUP => 1);
+
+sub gamectl {
+	return Gamed::Daemon::run_program("$Gamed::Daemon::BUILD/gamectl", @_);
+}
+
+sub file {
+	my ($name, $text) = @_;
+
+	open my $f, '>:utf8', "$dir/$name" or die "$dir/$name: $!";
+	print $f ref $text ? $JSON->encode($text) : $text;
+	close $f;
+	return "$dir/$name";
+}
+
+sub lit { return { type => 'literal', value => $_[0] } }
+sub give {
+	my ($value, $case, $id) = @_;
+	return { type => 'assign_points', value => $value, case_name => $case,
+		(id => $id) x defined $id };
+}
+my $program = { type => 'program', id => 'p', rules => [ {
+	type => 'rule', id => 'size',
+	when => { type => 'compare', op => '>', left =>
+		{ type => 'field', path => 'data.n' }, right => lit(10) },
+	then => [ give(lit(10), 'Large') ],
+	else_if => [ { when => { type => 'compare', op => '>', left =>
+		{ type => 'field', path => 'data.n' }, right => lit(5) },
+		then => [ give(lit(5), 'Middle') ] } ],
+	else => [ { type => 'set_callback_data', key => 'n',
+		value => { type => 'field', path => 'data.n' } } ],
+} ], default => give({ type => 'field', path =>
+	'user.measurements_count' }, 'Count', 'count') };
+
+# ---- validate and show -----------------------------------------------------------
+
+subtest 'validate' => sub {
+	my ($rc, $out, $err) = gamectl('strategy', 'validate',
+		file('p.json', $program));
+	is($rc, 0, 'a program') or diag $err;
+	like($out, qr/p\.json: valid, \d+ of 1000 nodes, [0-9a-f]{64}$/, 'said');
+	($rc, $out) = gamectl('strategy', 'validate',
+		"$top/examples/air-quality/strategy.json");
+	is($rc, 0, 'a file for the API');
+	my %bad = %$program;
+	$bad{default} = give({ type => 'field', path => 'no.such' }, 'X', 'd');
+	($rc, $out, $err) = gamectl('strategy', 'validate',
+		file('bad.json', \%bad));
+	is($rc, 1, 'a bad field');
+	is($out, '', 'nothing on standard output');
+	like($err, qr/bad\.json: node d\.field\.0: .+ \(DSL_FIELD_PATH_NOT_ALLOWED\)$/,
+		'file, node, code');
+	($rc, $out) = gamectl('--json', 'strategy', 'validate', "$dir/bad.json");
+	is($rc, 1, 'the same as JSON');
+	is($JSON->decode($out)->{nodeId}, 'd.field.0', 'its node');
+	($rc, $out, $err) = gamectl('strategy', 'validate',
+		file('broken.json', '{"type":'));
+	is($rc, 1, 'no JSON');
+	($rc, $out, $err) = gamectl('strategy', 'validate', "$dir/none");
+	is($rc, 1, 'no file');
+	($rc, $out, $err) = gamectl('strategy', 'validate',
+		file('ext.json', { type => 'DSL_EXTEND', parentStrategyId => 'x',
+		astJson => { type => 'program', rules => [] } }));
+	is($rc, 1, 'an unknown parent');
+	like($err, qr/no built-in strategy x/, 'said');
+	($rc, $out, $err) = gamectl('-o', 'dsl.max_nodes=3', 'strategy',
+		'validate', "$dir/p.json");
+	is($rc, 1, 'limits are those of the configuration');
+};
+
+subtest 'show' => sub {
+	my ($rc, $out) = gamectl('strategy', 'show', "$dir/p.json");
+	is($rc, 0, 'a file');
+	is($out, <<"TREE", 'as a tree');
+$dir/p.json DSL_FULL
+  rule size
+    if data.n > 10
+      award 10 as "Large"
+    else if data.n > 5
+      award 5 as "Middle"
+    else
+      callback n = data.n
+  otherwise
+    award user.measurements_count as "Count"
+TREE
+	($rc, $out) = gamectl('strategy', 'show', '--svg', "$dir/p.json");
+	like($out, qr/\A<svg .*award 5 as.*<\/svg>\n\z/s, 'as a drawing');
+	($rc, $out) = gamectl('strategy', 'show', 'constantEffortStrategy');
+	like($out, qr/\AconstantEffortStrategy 0\.0\.1, a built-in\n/,
+		'a built-in');
+	like($out, qr/award 1 as "BasicReward"$/m, 'how it decides');
+	($rc, $out) = gamectl('--json', 'strategy', 'show', "$dir/p.json");
+	is($JSON->decode($out)->{tree}[1]{text}, 'if data.n > 10', 'as JSON');
+};
+
+# ---- test ---------------------------------------------------------------------------
+
+sub test_of {
+	my ($cases, @args) = @_;
+
+	return gamectl(@args, 'strategy', 'test',
+		file('cases.yaml', "strategy: p.json\ncases:\n$cases"));
+}
+
+subtest 'the example passes and reaches everything' => sub {
+	my ($rc, $out, $err) = gamectl('strategy', 'test',
+		"$top/examples/air-quality/cases.yaml");
+	is($rc, 0, 'passes') or diag "$out$err";
+	is(scalar(my @ok = $out =~ /^ok   /mg), 5, 'five cases');
+	like($out, qr/^5 cases, 0 failed; 4 of 4 branches reached\n\z/m,
+		'coverage');
+};
+
+subtest 'differences and coverage' => sub {
+	my ($rc, $out, $err) = test_of(<<'YAML');
+  - name: right
+    data: {n: 11}
+    expect: {points: 10.0, case: Large, callback: {}}
+  - name: wrong
+    data: {n: 1}
+    fields: {user.measurements_count: 7}
+    expect: {points: 8, case: Count, callback: {n: 2}}
+  - name: fails and should not
+    data: {n: x}
+    expect: {points: 1}
+  - name: should fail and does not
+    data: {n: 11}
+    expect: {error: DSL_ARITH_DIV_BY_ZERO}
+  - name: fails otherwise
+    data: {n: x}
+    expect: {error: DSL_ARITH_DIV_BY_ZERO, node: size.compare.0}
+YAML
+	is($rc, 1, 'a failing case fails the run') or diag $err;
+	$out =~ s/(size\.compare\.0: ).+/$1.../;
+	is($out, <<'TEXT', 'the report');
+ok   right
+FAIL wrong
+       points: expected 8, got 7
+       callback: expected {"n":2}, got {"n":1}
+FAIL fails and should not
+       failed with DSL_COMPARE_TYPE_MISMATCH at node size.compare.0: ...
+FAIL should fail and does not
+       error: expected "DSL_ARITH_DIV_BY_ZERO", got null
+FAIL fails otherwise
+       error: expected "DSL_ARITH_DIV_BY_ZERO", got "DSL_COMPARE_TYPE_MISMATCH"
+5 cases, 4 failed; 3 of 4 branches reached
+not reached: rule size: else if 0
+TEXT
+	($rc, $out) = test_of("  - name: one\n    data: {n: 6}\n"
+		. "    expect: {case: Middle}\n", '--json');
+	is($rc, 0, 'as JSON');
+	my @lines = map { $JSON->decode($_) } split /\n/, $out;
+	is_deeply($lines[0], { case => 'one', ok => JSON::PP::true,
+		differences => '' }, 'a case');
+	is_deeply($lines[1], { cases => 1, failed => 0, branches => 4,
+		notReached => [ 'rule size: if', 'rule size: else',
+		'otherwise' ] }, 'the sum');
+};
+
+subtest 'an extending strategy: phases, parent, coverage' => sub {
+	file('e.json', { type => 'DSL_EXTEND', parentStrategyId => 'default',
+		astJson => { type => 'program', rules => [], pre_rules => [ {
+			type => 'rule', id => 'pre', when => { type => 'field',
+				path => 'data.cheat' }, then => [ { type => 'veto',
+				case_name => 'Cheat' } ] } ], post_rules => [ {
+			type => 'rule', id => 'post', when => { type => 'field',
+				path => 'data.double' }, then => [ { type =>
+				'set_points', value => { type => 'arith',
+				op => '*', left => { type => 'field',
+				path => 'parent.points' },
+				right => lit(2) } } ] } ] } });
+	my ($rc, $out, $err) = gamectl('strategy', 'test', file('e.yaml', <<'Y'));
+strategy: e.json
+cases:
+  - name: the parent sees the fields
+    data: {double: true}
+    fields: {task.measurements_count: 5, user.measurements_count: 9,
+      user.avg_time: 1, all.avg_time: 2}
+    expect: {points: 22, case: PerformanceBonus}
+Y
+	is($rc, 0, 'passes') or diag "$out$err";
+	like($out, qr/^1 case, 0 failed; 1 of 2 branches reached
+not reached: rule pre: if \(pre_rules\)$/m, 'coverage by phase');
+};
+
+subtest 'files of cases that are wrong' => sub {
+	my @bad = (
+		[ "  - name: x\n", qr/case 1 needs name and expect/ ],
+		[ "  - expect: {points: 1}\n", qr/case 1 needs name/ ],
+		[ "  - name: x\n    expects: {}\n",
+			qr/case 1: unknown member expects/ ],
+		[ "  - name: x\n    expect: {point: 1}\n",
+			qr/expect of case 1: unknown member point/ ],
+		[ "  - name: x\n    data: 5\n    expect: {}\n",
+			qr/case 1: data must be a mapping/ ],
+		[ "  - name: &a x\n", qr/cases\.yaml:3:11: anchor/ ],
+		[ "  []\n", qr/must be a list of cases/ ],
+		[ "  - [\n", qr/cases\.yaml:\d+:\d+: / ],
+	);
+	for (@bad) {
+		my ($rc, $out, $err) = test_of($_->[0]);
+		is($rc, 1, 'refused');
+		like($err, $_->[1], 'with the reason');
+	}
+	my ($rc, $out, $err) = gamectl('strategy', 'test',
+		file('n.yaml', "strategy: none.json\ncases: [{name: a, expect: {}}]"));
+	is($rc, 1, 'no strategy');
+	like($err, qr{cannot open \Q$dir\E/none\.json}, 'its path');
+};
+
+# ---- with a database --------------------------------------------------------------------
+
+subtest 'show and publish a stored strategy' => sub {
+	my $pg = Gamed::Postgres->new;
+	my $d = Gamed::Daemon->start(pg => $pg, conf => {
+		'server.workers' => 2 });
+	my ($rc, $key, $err) = $d->gamectl('apikey', 'create', '--admin',
+		'--client', 'author');
+	chomp $key;
+	my $c = Gamed::Client->new(port => $d->port, key => $key);
+	my $C = '/api/v1/strategies/custom';
+	my $row = $c->post($C, { name => 'stored', astJson => $program })
+		->{json};
+	my $out;
+	($rc, $out, $err) = $d->gamectl('strategy', 'show', $row->{id});
+	is($rc, 0, 'shown') or diag $err;
+	like($out, qr/\Astored v1 DRAFT DSL_FULL\n  rule size\n/, 'as a tree');
+	($rc, $out, $err) = $d->gamectl('strategy', 'publish',
+		"custom:$row->{id}");
+	is("$rc $out", "0 stored v1 is published\n", 'published') or diag $err;
+	is($c->get("$C/$row->{id}")->{json}{status}, 'PUBLISHED',
+		'the server says so too');
+	my $v2 = $c->request('PUT', "$C/$row->{id}", { description => 'x' })
+		->{json};
+	($rc, $out) = $d->gamectl('--json', 'strategy', 'publish', $v2->{id});
+	is_deeply($JSON->decode($out), { id => $v2->{id}, name => 'stored',
+		version => 2, status => 'PUBLISHED' }, 'as JSON');
+	is($c->get("$C/$row->{id}")->{json}{status}, 'ARCHIVED',
+		'the other is archived');
+	($rc, $out, $err) = $d->gamectl('strategy', 'publish', $row->{id});
+	is($rc, 1, 'archived');
+	like($err, qr/stored v1 is archived and cannot be published/, 'said');
+	my $none = '99999999-1c7a-4a7e-8f7c-5d3a1f6e2b90';
+	for my $verb (qw(show publish)) {
+		($rc, $out, $err) = $d->gamectl('strategy', $verb, $none);
+		is($rc, 1, "$verb: unknown");
+		like($err, qr/strategy $none does not exist/, 'said');
+	}
+	$d->stop;
+};
+
+done_testing;
