@@ -3,6 +3,7 @@
 # one shell, and compares what they print with what the page says.
 use strict;
 use warnings;
+use Cwd qw(abs_path);
 use FindBin;
 use lib "$FindBin::Bin/lib";
 use JSON::PP;
@@ -42,6 +43,7 @@ sub apikey {
 	die "gamectl apikey create: $err" if $rc != 0;
 	return decode_json($out)->{key};
 }
+$ENV{PATH}      = abs_path($Gamed::Daemon::BUILD) . ":$ENV{PATH}";
 $ENV{URL}       = $daemon->url;
 $ENV{KEY}       = apikey();
 $ENV{ADMIN_KEY} = apikey('--admin');
