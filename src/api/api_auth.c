@@ -81,7 +81,10 @@ static void use_key(struct auth_call *c, const struct auth_key *key)
 
 	if (!key->active) {
 		http_reply_error(c->req, 403,
-			"API key is inactive. Please contact an admin.");
+			key->prefix[0] == '\0'
+				? "API key is invalid or does not exist."
+				: "API key is inactive. Please contact an "
+				  "admin.");
 		return;
 	}
 	auth_principal_of_key(app->auth, key, &c->who);
@@ -99,18 +102,15 @@ static void on_key(struct store_op *op, const struct db_reply *rep)
 		api_reply_db(c->req, rep);
 		return;
 	}
-	if (db_res_rows(rep->res[0]) == 0) {
-		http_reply_error(
-			c->req, 403, "API key is invalid or does not exist.");
-		return;
-	}
-	store_apikey_row(rep->res[0], &row);
 	memset(&key, 0, sizeof(key));
-	snprintf(key.prefix, sizeof(key.prefix), "%.*s", STR_ARG(row.prefix));
-	key.active = row.active;
-	key.is_admin = row.is_admin;
-	if (key.active)
-		auth_remember(app->auth, c->hash, &key);
+	if (db_res_rows(rep->res[0]) > 0) {
+		store_apikey_row(rep->res[0], &row);
+		snprintf(key.prefix, sizeof(key.prefix), "%.*s",
+			STR_ARG(row.prefix));
+		key.active = row.active;
+		key.is_admin = row.is_admin;
+	}
+	auth_remember(app->auth, c->hash, &key);
 	use_key(c, &key);
 }
 

@@ -10,8 +10,9 @@
 #include "conf/conf.h"
 #include "shm/shm.h"
 
-#define SETS 256 /* the cache: sets of four, replaced oldest first */
-#define WAYS 4
+#define SETS       256 /* the cache: sets of four, replaced oldest first */
+#define WAYS       4
+#define REFUSED_MS 1000 /* a refused key is remembered for this, at most */
 
 struct entry {
 	uint8_t hash[32];
@@ -76,9 +77,12 @@ void auth_remember(
 	struct auth *a, const uint8_t hash[32], const struct auth_key *key)
 {
 	struct entry *set = a->entries[hash[0]], *to = &set[0];
+	uint64_t ttl_ms = a->ttl_ms;
 
-	if (a->ttl_ms == 0)
+	if (ttl_ms == 0)
 		return;
+	if (!key->active && ttl_ms > REFUSED_MS)
+		ttl_ms = REFUSED_MS;
 	for (int i = 0; i < WAYS; i++) {
 		if (memcmp(set[i].hash, hash, sizeof(set[i].hash)) == 0) {
 			to = &set[i];
@@ -89,7 +93,7 @@ void auth_remember(
 	}
 	memcpy(to->hash, hash, sizeof(to->hash));
 	to->key = *key;
-	to->until_ms = clock_mono_ms() + a->ttl_ms;
+	to->until_ms = clock_mono_ms() + ttl_ms;
 	to->generation = generation_of(key);
 }
 

@@ -4,8 +4,9 @@
  *
  * An entry is good until its time to live has passed or the generation
  * "apikey:<prefix>" moved (shm.h), so a revocation is seen by every worker at
- * once.  Bounded; unknown keys are not remembered.  Bearer tokens come to
- * stand beside the keys here.
+ * once.  A key that does not exist or is not active is remembered for a second
+ * at most: a client that insists costs no query each time.  Bounded.  Bearer
+ * tokens come to stand beside the keys here.
  */
 #ifndef AUTH_AUTH_H
 #define AUTH_AUTH_H
@@ -29,7 +30,7 @@ struct auth_principal {
 	char realm[AUTH_REALM_MAX]; /* tenant of custom strategies */
 };
 
-/* A row of apikey. */
+/* A row of apikey; without prefix: there is none. */
 struct auth_key {
 	char prefix[AUTH_PREFIX_MAX];
 	bool active;
