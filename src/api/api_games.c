@@ -170,6 +170,7 @@ static void on_list(struct store_op *op, const struct db_reply *rep)
 {
 	struct game_call *c = op->arg;
 	struct store_game game;
+	struct arena row;
 	struct json_out o;
 	struct buf b;
 
@@ -177,6 +178,7 @@ static void on_list(struct store_op *op, const struct db_reply *rep)
 		api_reply_db(c->req, rep);
 		return;
 	}
+	arena_init(&row, 0);
 	buf_init(&b, 0);
 	json_out_init(&o, &b);
 	json_out_obj(&o);
@@ -186,9 +188,11 @@ static void on_list(struct store_op *op, const struct db_reply *rep)
 		if (!store_game_row(rep->res[0], i, &game))
 			continue;
 		json_out_obj(&o);
-		api_show_game(&o, &c->req->arena, &game);
+		api_show_game(&o, &row, &game);
 		json_out_obj_end(&o);
+		arena_reset(&row);
 	}
+	arena_fini(&row);
 	json_out_arr_end(&o);
 	api_show_page(&o, &c->page, store_list_total(rep->res[0]));
 	json_out_obj_end(&o);

@@ -55,18 +55,22 @@ static void on_versions(struct store_op *op, const struct db_reply *rep)
 {
 	struct life_call *c = op->arg;
 	struct store_definition d;
+	struct arena row;
 	struct json_out o;
 	struct buf b;
 
 	if (is_answered(c, rep))
 		return;
+	arena_init(&row, 0);
 	buf_init(&b, 0);
 	json_out_init(&o, &b);
 	json_out_arr(&o);
 	for (int i = 0; i < db_res_rows(rep->res[0]); i++) {
 		store_definition_row(rep->res[0], i, &d);
-		api_show_definition(&o, &c->req->arena, &d);
+		api_show_definition(&o, &row, &d);
+		arena_reset(&row);
 	}
+	arena_fini(&row);
 	json_out_arr_end(&o);
 	http_reply_json(c->req, 200, &b);
 	buf_fini(&b);

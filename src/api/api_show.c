@@ -10,6 +10,13 @@
 
 static const struct jv empty_array = {.type = JV_ARR};
 
+/*
+ * What was let in piece by piece may be more than one body can hold: a param's
+ * object is a string here, and every param has an id besides.
+ */
+static const struct json_limits stored_limits = {
+	.depth = 128, .values = UINT32_MAX, .string_bytes = UINT32_MAX};
+
 /* JSON that the database or this program made; anything else is null. */
 static struct jv trusted_json(struct arena *a, struct str text)
 {
@@ -18,7 +25,7 @@ static struct jv trusted_json(struct arena *a, struct str text)
 
 	if (text.p == NULL || text.len == 0)
 		return v;
-	if (json_parse(a, text, &json_limits_default, &v, &err) < 0) {
+	if (json_parse(a, text, &stored_limits, &v, &err) < 0) {
 		log_errorx(
 			"stored json cannot be read reason=\"%s\"", err.text);
 		return jv_null();

@@ -173,11 +173,9 @@ void api_tasks_create(struct http_req *req)
 	open_game(c, create_opened);
 }
 
-static void show_task(
-	struct json_out *o, struct task_call *c, const struct store_task *t)
+static void show_task(struct json_out *o, struct arena *a, struct task_call *c,
+	const struct store_task *t)
 {
-	struct arena *a = &c->req->arena;
-
 	json_out_obj(o);
 	json_out_key(o, "id");
 	json_out_uuid(o, &t->id);
@@ -202,6 +200,7 @@ static void on_list(struct store_op *op, const struct db_reply *rep)
 {
 	struct task_call *c = op->arg;
 	struct store_task task;
+	struct arena row;
 	struct json_out o;
 	struct buf b;
 
@@ -209,14 +208,18 @@ static void on_list(struct store_op *op, const struct db_reply *rep)
 		api_reply_db(c->req, rep);
 		return;
 	}
+	arena_init(&row, 0);
 	buf_init(&b, 0);
 	json_out_init(&o, &b);
 	json_out_obj(&o);
 	json_out_key(&o, "items");
 	json_out_arr(&o);
 	for (int i = 0; i < db_res_rows(rep->res[0]); i++)
-		if (store_task_row(rep->res[0], i, &task))
-			show_task(&o, c, &task);
+		if (store_task_row(rep->res[0], i, &task)) {
+			show_task(&o, &row, c, &task);
+			arena_reset(&row);
+		}
+	arena_fini(&row);
 	json_out_arr_end(&o);
 	api_show_page(&o, &c->page, store_list_total(rep->res[0]));
 	json_out_obj_end(&o);
