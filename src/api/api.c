@@ -152,6 +152,9 @@ static bool read_body(struct http_req *req)
 	}
 	if (json_parse(&req->arena, req->body, &json_limits_default, &req->json,
 		    &err) < 0) {
+		/* unreadable bytes count more than what stands before them */
+		if (!str_is_utf8(req->body))
+			err.fault = JSON_FAULT_UTF8;
 		reply_json_fault(req, &err);
 		return false;
 	}
