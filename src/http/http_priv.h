@@ -45,6 +45,7 @@ struct http_server {
 	struct http_conn **by_fd;     /* adopted connections, owned */
 	size_t by_fd_cnt;             /* entries of by_fd */
 	unsigned conns_cnt, in_hand_cnt, spare_cnt;
+	uint64_t large_bytes; /* of large bodies since memory was given back */
 	bool draining;
 	void (*on_drained)(void *arg);
 	void *drained_arg;

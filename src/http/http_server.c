@@ -15,6 +15,7 @@
 #include <event2/http_struct.h>
 #include <event2/keyvalq_struct.h>
 #include <event2/listener.h>
+#include <malloc.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
@@ -30,6 +31,8 @@
 #define BALANCE_MS        5            /* pause of a worker with its share */
 #define NO_DESCRIPTOR_MS  100          /* pause after EMFILE (H7) */
 #define REQUEST_ARENA_MAX (64u << 20)  /* bytes one request may use */
+#define LARGE_BODY        (64u << 10)  /* bytes; above, its memory is counted */
+#define TRIM_AFTER        (16u << 20)  /* bytes of such bodies */
 #define STREAM_OUT_MAX    (256u << 10) /* bytes that wait for the client */
 #define STREAM_IN_MAX     (64u << 10)  /* bytes it may send meanwhile */
 
@@ -531,6 +534,8 @@ static void on_request(struct evhttp_request *ev, void *arg)
 	peer_of(r, ev);
 	r->body.len = evbuffer_get_length(in);
 	r->request_bytes = r->body.len;
+	if (r->body.len > LARGE_BODY)
+		s->large_bytes += r->body.len;
 	if (r->body.len > 0)
 		r->body.p = (const char *)evbuffer_pullup(in, -1);
 	if (http_req_correlate(r) < 0) {
@@ -574,6 +579,18 @@ static void expire_requests(struct http_server *s)
 	}
 }
 
+/*
+ * Bodies come in small pieces of many connections at once, which malloc keeps
+ * when they are freed: a burst would stay with the worker for good.
+ */
+static void give_memory_back(struct http_server *s)
+{
+	if (s->large_bytes < TRIM_AFTER || s->in_hand_cnt > 0)
+		return;
+	s->large_bytes = 0;
+	malloc_trim(TRIM_AFTER);
+}
+
 static void on_tick(evutil_socket_t fd, short what, void *arg)
 {
 	struct http_server *s = arg;
@@ -583,6 +600,7 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 	(void)fd;
 	(void)what;
 	expire_requests(s);
+	give_memory_back(s);
 	if (!s->draining || done == NULL)
 		return;
 	TAILQ_FOREACH (c, &s->conns, entry)
