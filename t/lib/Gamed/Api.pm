@@ -200,7 +200,9 @@ sub answers_of {
 		last if length $in < $len;
 		my $body = substr $in, 0, $len, '';
 		push @answers, { status => $status, headers => \%h, body => $body,
-			json => eval { JSON::PP->new->utf8->allow_nonref->decode($body) } };
+			json => scalar eval {
+				JSON::PP->new->utf8->allow_nonref->decode($body)
+			} };
 	}
 	return @answers;
 }
