@@ -8,6 +8,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "json/json_in.h"
+
 #define STEP_S     5
 #define ANSWER_MAX (64u << 20)
 
@@ -111,4 +113,48 @@ int ctl_admin_ask(const struct conf *conf, const char *command, struct buf *out,
 		rc = read_answer(fd, out, err_r);
 	close(fd);
 	return rc;
+}
+
+int ctl_admin_lines(
+	struct str lines, void (*use)(const struct jv *v), struct err *err_r)
+{
+	struct json_err json_err;
+	struct arena a;
+	int rc = 0;
+
+	arena_init(&a, 0);
+	while (lines.len > 0 && rc == 0) {
+		const char *end = memchr(lines.p, '\n', lines.len);
+		struct jv v;
+
+		if (end == NULL)
+			break;
+		if (json_parse(&a,
+			    (struct str){lines.p, (size_t)(end - lines.p)},
+			    &json_limits_default, &v, &json_err) < 0)
+			rc = err_set(err_r, ERR_INVALID,
+				"the server's answer cannot be understood: %s",
+				json_err.text);
+		else
+			use(&v);
+		lines.len -= (size_t)(end + 1 - lines.p);
+		lines.p = end + 1;
+		arena_reset(&a);
+	}
+	arena_fini(&a);
+	return rc;
+}
+
+int64_t ctl_admin_num(const struct jv *v, const char *key)
+{
+	const struct jv *m = jv_member(v, key);
+
+	return m && m->type == JV_INT ? m->u.i : 0;
+}
+
+struct str ctl_admin_text(const struct jv *v, const char *key)
+{
+	const struct jv *m = jv_member(v, key);
+
+	return m && m->type == JV_STR ? m->u.s : STR("");
 }

@@ -14,4 +14,12 @@
 int ctl_admin_ask(const struct conf *conf, const char *command, struct buf *out,
 	struct err *err_r) MUST_CHECK;
 
+struct jv;
+/* Each line as a JSON value; no server's line is refused for what it has. */
+int ctl_admin_lines(struct str lines, void (*use)(const struct jv *v),
+	struct err *err_r) MUST_CHECK;
+/* Members that are absent are 0 or "". */
+int64_t ctl_admin_num(const struct jv *v, const char *key);
+struct str ctl_admin_text(const struct jv *v, const char *key);
+
 #endif

@@ -22,6 +22,8 @@ static const struct command {
 } commands[] = {
 	{"apikey", ctl_apikey, "create, list and revoke API keys"},
 	{"dsl", ctl_dsl, "check or run programs given as JSON lines"},
+	{"evidence", ctl_evidence, "put refused evidence rows back"},
+	{"ledger", ctl_ledger, "show where the evidence rows are"},
 	{"migrate", ctl_migrate, "bring the database to this release's schema"},
 	{"status", ctl_status,
 		"show processes, rates and queues of the server"},

@@ -12,30 +12,17 @@
 #include "json/json_in.h"
 
 #define USAGE      "status [--json]"
-#define NO_ANSWER  "the server's answer cannot be understood"
 #define SPAN_MAX   32
 #define AMOUNT_MAX 32
 
-/* Members that are absent are 0 or "". */
-static int64_t num(const struct jv *v, const char *key)
-{
-	const struct jv *m = jv_member(v, key);
-
-	return m && m->type == JV_INT ? m->u.i : 0;
-}
+#define num  ctl_admin_num
+#define text ctl_admin_text
 
 static double real(const struct jv *v, const char *key)
 {
 	const struct jv *m = jv_member(v, key);
 
 	return m && m->type == JV_FLOAT ? m->u.d : (double)num(v, key);
-}
-
-static struct str text(const struct jv *v, const char *key)
-{
-	const struct jv *m = jv_member(v, key);
-
-	return m && m->type == JV_STR ? m->u.s : STR("");
 }
 
 static bool is_true(const struct jv *v, const char *key)
@@ -142,34 +129,6 @@ static void print_line(const struct jv *v)
 			kinds[i].print(v);
 }
 
-static int print_all(struct str lines, struct err *err_r)
-{
-	struct json_err json_err;
-	struct arena a;
-	int rc = 0;
-
-	arena_init(&a, 0);
-	while (lines.len > 0 && rc == 0) {
-		const char *end = memchr(lines.p, '\n', lines.len);
-		struct jv v;
-
-		if (end == NULL)
-			break;
-		if (json_parse(&a,
-			    (struct str){lines.p, (size_t)(end - lines.p)},
-			    &json_limits_default, &v, &json_err) < 0)
-			rc = err_set(err_r, ERR_INVALID, "%s: %s", NO_ANSWER,
-				json_err.text);
-		else
-			print_line(&v);
-		lines.len -= (size_t)(end + 1 - lines.p);
-		lines.p = end + 1;
-		arena_reset(&a);
-	}
-	arena_fini(&a);
-	return rc;
-}
-
 int ctl_status(int argc, char **argv, const struct conf *conf)
 {
 	struct err err;
@@ -184,7 +143,7 @@ int ctl_status(int argc, char **argv, const struct conf *conf)
 	if (rc == 0 && ctl_json())
 		fwrite(out.p, 1, out.len, stdout);
 	else if (rc == 0)
-		rc = print_all(buf_str(&out), &err);
+		rc = ctl_admin_lines(buf_str(&out), print_line, &err);
 	buf_fini(&out);
 	return rc < 0 ? ctl_fail(&err) : 0;
 }
