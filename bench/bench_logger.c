@@ -6,10 +6,11 @@
  *
  * The database must have been made by `gamectl migrate`; its table
  * strategyexecutionlog is emptied.  Server: records made and sent by this
- * process as by a worker, received, turned into JSON and copied by a real
- * logger process.  Ceiling: the finished lines and a blocking libpq.
+ * process as by a worker, received, spooled to disk, turned into JSON and
+ * copied by a real logger process.  Ceiling: the finished lines and a blocking libpq.
  */
 #include <event2/event.h>
+#include <ftw.h>
 #include <libpq-fe.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -34,9 +35,10 @@
 static struct {
 	const char *conninfo;
 	unsigned rows, rounds;
+	char dir[64]; /* of the spool */
 	struct conf conf;
 	struct shm *shm;
-} self = {.rows = 50000, .rounds = 5};
+} self = {.rows = 50000, .rounds = 5, .dir = "/tmp/bench-logger.XXXXXX"};
 
 static NORETURN void die(const char *what, const char *why)
 {
@@ -270,11 +272,25 @@ static void setup(void)
 	snprintf(text, sizeof(text), "database.uri=%s", self.conninfo);
 	if (conf_set(&self.conf, text, &err) < 0)
 		die("settings", err.text);
+	if (mkdtemp(self.dir) == NULL)
+		die(self.dir, "cannot be made");
+	snprintf(text, sizeof(text), "server.state_dir=%s", self.dir);
+	if (conf_set(&self.conf, text, &err) < 0)
+		die("settings", err.text);
 	self.conf.logger_batch_rows = BATCH_ROWS;
 	self.shm = shm_create(&err);
 	if (self.shm == NULL)
 		die("shared memory", err.text);
 	log_set_level(LOG_L_WARN);
+}
+
+static int remove_one(
+	const char *path, const struct stat *st, int type, struct FTW *at)
+{
+	(void)st;
+	(void)type;
+	(void)at;
+	return remove(path);
 }
 
 static int by_size(const void *a, const void *b)
@@ -330,6 +346,7 @@ int main(int argc, char **argv)
 		fflush(stdout); /* a child has a copy of the buffer */
 	}
 	PQfinish(pg);
+	nftw(self.dir, remove_one, 8, FTW_DEPTH | FTW_PHYS);
 	printf("server %.0f rows/s, ceiling %.0f rows/s, ratio %.2f\n",
 		median(server, self.rounds), median(ceiling, self.rounds),
 		median(server, self.rounds) / median(ceiling, self.rounds));

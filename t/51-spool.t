@@ -1,0 +1,364 @@
+#!/usr/bin/perl
+# The spool under faults: whatever happens to Postgres, to the logger and to
+# the disk, every row that was produced is stored once, spooled, queued or
+# counted as dropped, by the scrape, by gamectl ledger and by the table.
+use strict;
+use warnings;
+use FindBin;
+use lib "$FindBin::Bin/lib";
+use JSON::PP ();
+use List::Util qw(sum0);
+use POSIX ();
+use Test::More;
+use Time::HiRes qw(sleep);
+
+use Gamed::Client;
+use Gamed::Daemon;
+use Gamed::Postgres;
+
+my $JSON = JSON::PP->new;
+my $pg = Gamed::Postgres->new;
+my ($d, $key, $mounted);
+END { system('umount', '-l', $mounted) if $mounted }
+
+# Fails when data.n is 0.
+my $ast = {
+	type => 'program',
+	rules => [{
+		type => 'rule', id => 'share',
+		when => { type => 'compare', op => '>=',
+			left => { type => 'field', path => 'data.n' },
+			right => { type => 'literal', value => 0 } },
+		then => [{
+			type => 'assign_points', case_name => 'Share',
+			value => { type => 'arith', op => '/', id => 'divide',
+				left => { type => 'literal', value => 12 },
+				right => { type => 'field', path => 'data.n' } },
+		}],
+	}],
+};
+my ($game, $strategy);
+
+sub must {
+	my ($r, $what) = @_;
+
+	$r->{status} =~ /^2/ or BAIL_OUT("$what: $r->{status} $r->{body}");
+	return $r->{json};
+}
+
+sub client { return Gamed::Client->new(port => $d->port, key => $key) }
+
+sub make_campaign {
+	my ($rc, $out, $err) = $d->gamectl('--json', 'apikey', 'create',
+		'--admin', '--client', 'spool');
+
+	BAIL_OUT("apikey: $out$err") if $rc;
+	my $made = $JSON->decode($out);
+	$key = $made->{key} // $made->{apiKey};
+	my $c = client();
+	$strategy = must($c->post('/api/v1/strategies/custom',
+		{ name => 'share', type => 'DSL_FULL', astJson => $ast }),
+		'strategy')->{id};
+	must($c->post("/api/v1/strategies/custom/$strategy/publish", {}),
+		'publish');
+	$game = must($c->post('/api/v1/games',
+		{ externalGameId => 'spool', platform => 'test' }),
+		'game')->{gameId};
+	must($c->post("/api/v1/games/$game/tasks",
+		{ externalTaskId => 'measure', strategyId => "custom:$strategy" }),
+		'task');
+	return;
+}
+
+# Sends awards that fail in the program; returns how many were run.
+sub fail_runs {
+	my ($n) = @_;
+	my $c = client();
+	my $ran = 0;
+
+	for (1 .. $n) {
+		my $r = $c->post("/api/v1/games/$game/tasks/measure/points",
+			{ externalUserId => "user_$_", data => { n => 0 } });
+		$ran++ if $r->{status} == 400;
+	}
+	return $ran;
+}
+
+# {class => line} of gamectl ledger; exit status 0 means that it balances.
+sub ledger {
+	my ($rc, $out, $err) = $d->gamectl('ledger', '--json');
+
+	is($rc, 0, 'the ledger balances') or diag $out . $err if $rc;
+	return { map { $_->{class} => $_ }
+			map { $JSON->decode($_) } split /\n/, $out };
+}
+
+sub total {
+	my ($l, $what) = @_;
+
+	return sum0(map { $_->{$what} } values %$l);
+}
+
+sub rows { return $pg->psql('SELECT (SELECT count(*) FROM strategyexecutionlog)'
+		. ' + (SELECT count(*) FROM logs)') }
+
+# Nothing is on its way; all that was produced is stored or dropped.
+sub settles {
+	my ($name) = @_;
+	my $l;
+
+	ok(Gamed::Daemon::eventually(sub {
+		$l = ledger();
+		return total($l, 'queued') + total($l, 'spooled') == 0;
+	}), "$name: nothing is on its way in the end") or diag explain $l;
+	is(total($l, 'produced'), total($l, 'stored') + total($l, 'dropped'),
+		"$name: produced = stored + dropped");
+	is($pg->psql('SELECT count(*) - count(DISTINCT id)'
+		. ' FROM strategyexecutionlog'), 0, "$name: no row twice");
+	return $l;
+}
+
+# Holds up what the logger writes while the workers go on.
+sub lock_tables {
+	my $b = $pg->background('BEGIN; LOCK TABLE strategyexecutionlog, logs'
+		. ' IN SHARE MODE; SELECT pg_sleep(600)');
+
+	Gamed::Daemon::eventually(sub {
+		$pg->psql(q{SELECT count(*) FROM pg_locks WHERE granted
+			AND mode = 'ShareLock'
+			AND relation = 'logs'::regclass}) > 0;
+	}) or BAIL_OUT('no lock');
+	return $b;
+}
+
+sub spooled_is {
+	my ($n, $name) = @_;
+
+	ok(Gamed::Daemon::eventually(sub {
+		ledger()->{error}{spooled} >= $n;
+	}), $name) or diag explain ledger();
+	return;
+}
+
+sub start {
+	my (%opt) = @_;
+
+	return Gamed::Daemon->start(pg => $pg, %opt, conf => {
+		'server.workers' => 1,
+		'evidence.sample_rate' => '1.0',
+		'evidence.batch_ms' => 20,
+		'evidence.flush_timeout_s' => 2,
+		%{ $opt{conf} // {} },
+	});
+}
+
+# Files of one class, oldest first.
+sub segments {
+	my ($class) = @_;
+	my @found = sort glob $d->dir . "/spool/$class-*.seg";
+
+	return @found;
+}
+
+$d = start();
+make_campaign();
+
+subtest 'the logger is killed at random moments' => sub {
+	my $before = settles('before');
+	my $ran = 0;
+
+	srand 7;
+	for (1 .. 6) {
+		my ($pid) = $d->pids('logger');
+
+		$ran += fail_runs(15);
+		sleep rand 0.03;
+		$d->kill(KILL => $pid);
+		$ran += fail_runs(5);
+		ok(Gamed::Daemon::eventually(sub {
+			my ($now) = $d->pids('logger');
+			return $now && $now != $pid;
+		}), 'a new logger is there');
+	}
+	my $l = settles('after kill -9');
+	is($l->{error}{produced} - $before->{error}{produced}, $ran,
+		'every failed run was produced');
+	is(total($l, 'stored'), rows(), 'the tables hold what was stored');
+	# only what one recv held
+	my $lost = $l->{error}{reasons}{logger_killed} // 0;
+	is(total($l, 'dropped'), sum0(map { $_->{reasons}{logger_killed} // 0 }
+		values %$l), 'nothing is dropped for another reason');
+	cmp_ok($lost, '<=', 6, 'at most a row a kill');
+};
+
+subtest 'the logger is killed while Postgres holds it up' => sub {
+	my $before = settles('before');
+	my $lock = lock_tables();
+	my $ran = fail_runs(40);
+
+	spooled_is($ran, 'the rows are in the spool');
+	my ($pid) = $d->pids('logger');
+	$d->kill(KILL => $pid);
+	$ran += fail_runs(10);
+	ok(Gamed::Daemon::eventually(sub {
+		my ($now) = $d->pids('logger');
+		return $now && $now != $pid;
+	}), 'a new logger is there');
+	undef $lock;
+	my $l = settles('after');
+	is($l->{error}{stored} - $before->{error}{stored}, $ran, 'all stored');
+	is(total($l, 'dropped'), total($before, 'dropped'), 'none dropped');
+};
+
+subtest 'the logger is stopped and goes on' => sub {
+	my $before = settles('before');
+	my ($pid) = $d->pids('logger');
+
+	$d->kill(STOP => $pid);
+	my $ran = fail_runs(30);
+	is($ran, 30, 'scoring does not wait for it');
+	$d->kill(CONT => $pid);
+	my $l = settles('after');
+	is($l->{error}{stored} - $before->{error}{stored}, $ran, 'all stored');
+};
+
+subtest 'the server leaves with rows in the spool, another stores them' => sub {
+	settles('before');
+	my $stored = $pg->psql(q{SELECT count(*) FROM strategyexecutionlog
+		WHERE status = 'error'});
+	my $lock = lock_tables();
+	my $ran = fail_runs(25);
+
+	spooled_is($ran, 'the rows are in the spool');
+	is($d->stop, 0, 'leaves');
+	like($d->log, qr/logger leaves .* spooled=(?!0 )\d+ queued=0 of_dropped_now=0/,
+		'its last line says so');
+	undef $lock;
+	$d = start(from => $d);
+	my $l = settles('the next server');
+	is($pg->psql(q{SELECT count(*) FROM strategyexecutionlog
+		WHERE status = 'error'}) - $stored, $ran, 'every failed run, once');
+	is($l->{error}{produced}, $ran, 'found rows count as produced');
+};
+
+subtest 'Postgres is down while failing runs go on' => sub {
+	my $before = settles('before');
+	my $ran = fail_runs(5);
+
+	# the runs need the database here: stop it with rows on their way
+	$pg->stop_immediate;
+	fail_runs(3);
+	$pg->start;
+	ok(Gamed::Daemon::eventually(sub { $ran += fail_runs(1); $ran > 5 }),
+		'runs again');
+	$ran += fail_runs(10);
+	my $l = settles('after');
+	is($l->{error}{produced} - $before->{error}{produced},
+		$l->{error}{stored} - $before->{error}{stored}, 'all stored');
+	cmp_ok($l->{error}{stored} - $before->{error}{stored}, '>=', $ran,
+		'every failed run');
+};
+
+subtest 'damaged and torn segments on start' => sub {
+	settles('before');
+	my $stored = $pg->psql(q{SELECT count(*) FROM strategyexecutionlog
+		WHERE status = 'error'});
+	my $lock = lock_tables();
+	my $ran = fail_runs(20);
+
+	spooled_is($ran, 'the rows are in the spool');
+	$d->stop;
+	my ($file) = segments('error');
+	ok($file, 'a segment is left') or return;
+	my $size = -s $file;
+	open my $f, '+<', $file or die "$file: $!";
+	seek $f, int($size * 0.9), 0; # inside of one that is not stored
+	print $f 'XX';
+	close $f;
+	truncate $file, $size - 5;  # the last row is torn
+	open $f, '>', $d->dir . '/spool/audit-000000fe.seg' or die $!;
+	print $f 'garbage ' x 200000;
+	close $f;
+	undef $lock;
+	$d = start(from => $d);
+	settles('with damage');
+	is($pg->psql(q{SELECT count(*) FROM strategyexecutionlog
+		WHERE status = 'error'}) - $stored, $ran - 2,
+		'every row but the two that were hit');
+	cmp_ok($d->metrics->{gamed_spool_damaged_total}, '>=', 2, 'counted');
+	my @aside = glob $d->dir . '/spool/*.bad';
+	is(scalar @aside, 1, 'garbage is set aside');
+};
+
+subtest 'a second logger cannot have the spool' => sub {
+	my $other = Gamed::Daemon->start(pg => $pg, migrate => 0, await => 0,
+		conf => { 'server.state_dir' => $d->dir,
+			'server.start_timeout_s' => 8 });
+
+	ok($other->await_log(qr/the spool \S+ belongs to another process/),
+		'it says why');
+	$other->expect_exit('KILL')->kill('KILL');
+	$other->await_exit;
+	is(fail_runs(3), 3, 'the owner goes on');
+	settles('after');
+};
+
+subtest 'rows that Postgres refused, put back' => sub {
+	my $before = settles('before');
+
+	$pg->psql(q{ALTER TABLE strategyexecutionlog ADD CONSTRAINT no_error
+		CHECK (status <> 'error') NOT VALID});
+	my $ran = fail_runs(7);
+	my $l = settles('refused');
+	is($l->{error}{reasons}{db_rejected} // 0, $ran, 'all in quarantine');
+	my $file = $d->dir . '/quarantine.jsonl';
+	my ($rc, $out, $err) = $d->gamectl('evidence', 'reinject', $file);
+	is($rc, 1, 'refused again');
+	like($out, qr/^7 rows: 0 stored, 0 were there, 7 refused$/, 'says so');
+	$pg->psql('ALTER TABLE strategyexecutionlog DROP CONSTRAINT no_error');
+	($rc, $out, $err) = $d->gamectl('evidence', 'reinject', $file);
+	is($rc, 0, 'taken') or diag $err;
+	like($out, qr/^7 rows: 7 stored, 0 were there, 0 refused$/, 'says so');
+	($rc, $out, $err) = $d->gamectl('evidence', 'reinject', $file, '--json');
+	is_deeply($JSON->decode($out),
+		{ rows => 7, stored => 0, present => 7, refused => 0 },
+		'a second time changes nothing');
+	is($pg->psql(q{SELECT count(*) FROM strategyexecutionlog
+		WHERE data->>'n' = '0' AND trace->-1->>'nodeId' = 'divide'
+		AND created_at = (SELECT max(created_at)
+			FROM strategyexecutionlog)}), 1, 'columns are whole');
+};
+
+subtest 'the disk under the spool is full' => sub {
+	plan skip_all => 'needs root' if $> != 0;
+	my $dir = $d->dir . '/spool';
+
+	settles('before');
+	$d->stop;
+	system('mount', '-t', 'tmpfs', '-o', 'size=256k', 'gamed-test', $dir) == 0
+		or plan skip_all => 'cannot mount a tmpfs';
+	$mounted = $dir;
+	$d = start(from => $d, conf => {
+		'evidence.spool_min_free_bytes' => 0,
+		'evidence.logger_queue_rows' => 100 });
+	my $lock = lock_tables();
+	my $ran = fail_runs(600);
+	is($ran, 600, 'scoring does not care');
+	ok(Gamed::Daemon::eventually(sub {
+		(ledger()->{error}{reasons}{spool_full} // 0) > 0;
+	}), 'rows are dropped and counted');
+	cmp_ok($d->metrics->{gamed_spool_errors_total}, '>', 0, 'errors counted');
+	undef $lock;
+	my $l = settles('after');
+	is($l->{error}{produced}, $ran, 'produced');
+	cmp_ok($l->{error}{stored}, '>=', 100, 'what was kept is stored');
+	is(fail_runs(20), 20, 'runs again');
+	my $l2 = settles('resumed');
+	is($l2->{error}{stored} - $l->{error}{stored}, 20,
+		'it resumes by itself');
+	$d->stop;
+	is(system('umount', $dir), 0, 'umount');
+	undef $mounted;
+};
+
+done_testing;
