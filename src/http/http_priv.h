@@ -46,6 +46,7 @@ struct http_server {
 	size_t by_fd_cnt;             /* entries of by_fd */
 	unsigned conns_cnt, in_hand_cnt, spare_cnt;
 	uint64_t large_bytes; /* of large bodies since memory was given back */
+	bool is_full; /* had all its connections, too few have gone since */
 	bool draining;
 	void (*on_drained)(void *arg);
 	void *drained_arg;

@@ -46,9 +46,16 @@ static void accept_later(struct http_server *s, long ms)
 	evtimer_add(s->accept_ev, &tv);
 }
 
-static bool wants_more(const struct http_server *s)
+/* A full server accepts again at 95 % (H7). */
+static bool wants_more(struct http_server *s)
 {
-	if (s->conns_cnt >= s->conf.max_connections)
+	unsigned max = s->conf.max_connections;
+
+	if (s->conns_cnt >= max)
+		s->is_full = true;
+	else if (s->conns_cnt <= max - max / 20)
+		s->is_full = false;
+	if (s->is_full)
 		return false;
 	return s->conf.may_accept == NULL ||
 	       s->conf.may_accept(s->conf.app, s->conns_cnt);

@@ -417,6 +417,34 @@ Test(server, drains, .init = start)
 	close(busy);
 }
 
+static void spin(unsigned ms)
+{
+	for (uint64_t end = clock_mono_ms() + ms; clock_mono_ms() < end;)
+		event_base_loop(self.base, EVLOOP_NONBLOCK);
+}
+
+/* Of 60 connections 50 are taken; the rest waits in the kernel's queue. */
+Test(server, accepts_again_when_a_part_of_its_connections_has_gone,
+	.init = start)
+{
+	int fds[60];
+
+	for (size_t i = 0; i < NELEM(fds); i++)
+		fds[i] = dial();
+	UNTIL(http_server_connections(self.server) == 50);
+	spin(50);
+	cr_expect_eq(http_server_connections(self.server), 50);
+	close(fds[0]);
+	UNTIL(http_server_connections(self.server) == 49);
+	spin(50);
+	cr_expect_eq(http_server_connections(self.server), 49);
+	close(fds[1]);
+	UNTIL(http_server_connections(self.server) == 50);
+	for (size_t i = 2; i < NELEM(fds); i++)
+		close(fds[i]);
+	UNTIL(http_server_connections(self.server) == 0);
+}
+
 /* What the handler does counts, not who waits for it: an award is recorded. */
 Test(server, drains_after_the_handler_of_a_client_that_left, .init = start)
 {
@@ -430,8 +458,7 @@ Test(server, drains_after_the_handler_of_a_client_that_left, .init = start)
 	close(fd);
 	UNTIL(http_server_connections(self.server) == 0);
 	http_server_drain(self.server, on_drained, NULL);
-	for (uint64_t end = clock_mono_ms() + 250; clock_mono_ms() < end;)
-		event_base_loop(self.base, EVLOOP_NONBLOCK);
+	spin(250);
 	cr_expect_not(self.drained);
 	http_reply_text(self.held, 200, "text/plain", STR("late"));
 	UNTIL(self.drained);
@@ -511,8 +538,7 @@ Test(stream, arrives_whole_and_the_connection_stays, .init = start)
 	buf_init(&in, 0);
 	UNTIL(is_stuck());
 	/* past the handler's deadline: it does not count any more */
-	for (uint64_t end = clock_mono_ms() + 500; clock_mono_ms() < end;)
-		event_base_loop(self.base, EVLOOP_NONBLOCK);
+	spin(500);
 	cr_expect_eq(self.done, 0);
 	cr_expect_lt(producer.sent, LARGE, "the producer has to wait");
 	UNTIL(({
