@@ -105,7 +105,7 @@ SQL
 subtest 'P2: fewer connections are allowed' => sub {
 	my $load = load_starts();
 
-	# two workers, logger and stats would have ten
+	# two workers, logger and stats would have fourteen
 	$pg->stop;
 	$pg->set(max_connections => 6, superuser_reserved_connections => 0);
 	$pg->start;
@@ -117,7 +117,7 @@ subtest 'P2: fewer connections are allowed' => sub {
 	ok($load->await_calls(100), 'awards go on as before');
 	ok(Gamed::Daemon::eventually(sub {
 		$pg->psql(q(select count(*) from pg_stat_activity
-			where application_name like 'game-worker%')) == 8;
+			where application_name like 'game-worker%')) == 12;
 	}), 'all connections are back');
 	$judge->judge('fewer connections', $load->stop);
 };

@@ -156,7 +156,9 @@ subtest 'P2, P3: Postgres refuses connections' => sub {
 	ok($load->await_calls(100), 'awards go on');
 	cmp_ok(time - $until, '<', 8, '... within the longest back-off');
 	cmp_ok($refused, '<', 120, 'and it was not hammered meanwhile');
-	is($d->http(GET => '/readyz')->{status}, 200, '/readyz is 200 again');
+	ok(Gamed::Daemon::eventually(sub {
+		$d->http(GET => '/readyz')->{status} == 200;
+	}), '/readyz is 200 again');
 	my $record = $load->stop;
 	my @took = sort { $a <=> $b } map { $_->{took} }
 		grep { $_->{status} == 503 && $_->{at} > $from

@@ -23,6 +23,7 @@
 #define BACKOFF_MIN_MS 100
 #define BACKOFF_MAX_MS 5000
 #define DOWN_GRACE_MS  100 /* a lane without connections may reconnect */
+#define LONG_WAIT_MS   100 /* until the long lane looks for the others again */
 #define SHARDS         16
 
 struct job_list {
@@ -389,8 +390,21 @@ static unsigned jitter(unsigned ms)
 	return (unsigned)(ms * (0.8 + 0.4 * rnd_unit()));
 }
 
+static bool lane_is_full(const struct lane *l)
+{
+	return lane_up_cnt(l) == l->conns_cnt;
+}
+
 static void on_retry(struct db_pool *p, struct db_conn *c)
 {
+	/* where the server allows fewer connections than we want, listings
+	 * go without before awards do */
+	if (c->lane == DB_LANE_LONG &&
+		!(lane_is_full(&p->lanes[DB_LANE_READ]) &&
+			lane_is_full(&p->lanes[DB_LANE_WRITE]))) {
+		db_conn_retry_after(c, LONG_WAIT_MS);
+		return;
+	}
 	if (!any_up(p)) {
 		/* the others wait until the prober is up */
 		if (p->prober && p->prober != c)
