@@ -19,9 +19,21 @@ static void copy_last_line(const char *text, char *out, size_t size)
 	snprintf(out, size, "%.*s", STR_ARG(s));
 }
 
+/* The cause stands in the first line and a hint behind it: all on one. */
 void db_text_conn(const struct pg_conn *pg, char *out, size_t size)
 {
-	copy_last_line(PQerrorMessage(pg), out, size);
+	struct str s = str_trim(str_from(PQerrorMessage(pg)));
+	size_t n = 0;
+
+	for (size_t i = 0; i < s.len && n + 1 < size; i++) {
+		bool space = s.p[i] == '\n' || s.p[i] == '\t';
+
+		if (space && n > 0 && out[n - 1] == ' ')
+			continue;
+		out[n++] = space ? ' ' : s.p[i];
+	}
+	if (size > 0)
+		out[n] = '\0';
 }
 
 void db_text_result(

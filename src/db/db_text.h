@@ -10,7 +10,7 @@
 struct pg_conn;
 struct pg_result;
 
-/* The last line: with several addresses, the one tried last. */
+/* All lines as one: cause and hint, of every address tried. */
 void db_text_conn(const struct pg_conn *pg, char *out, size_t size);
 /* The primary message; sqlstate_r has room for 6 bytes, "" when unknown. */
 void db_text_result(
