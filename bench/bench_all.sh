@@ -28,5 +28,7 @@ bench_logger "$db" | tail -n 1
 t/lib/pg-private clean "$dir/pg" >/dev/null
 say '== HTTP without the database'
 bench/bench_http.sh "$build"
+say '== what must not grow'
+bench/bench_spine.sh "$build"
 say '== durable award (fsync on)'
 bench/bench_award.sh "$build"
