@@ -557,7 +557,11 @@ static enum svc_award_result run_stored(struct svc_award *a)
 	return result;
 }
 
-/* The database did not give the fields within the time of the run. */
+/*
+ * The database did not give the fields within the time of the run.  The
+ * evidence has a run that timed out; the caller, whose event is in order,
+ * is told to try again.
+ */
 static void time_out(struct svc_award *a)
 {
 	struct dsl_limits lim = svc_dsl_limits(a->app->conf);
@@ -570,8 +574,8 @@ static void time_out(struct svc_award *a)
 	enum dsl_status status = engine_custom_timeout(&run);
 
 	arena_reset(&a->app->run);
-	a->run_result = judge_run(a, status, &run);
-	record(a, &run, status, a->run_result);
+	record(a, &run, status, judge_run(a, status, &run));
+	a->run_result = SVC_AWARD_UNAVAILABLE;
 	if (a->is_simulated || a->key_is_ours)
 		finish(a, a->run_result);
 	else
