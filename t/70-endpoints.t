@@ -1195,6 +1195,31 @@ subtest 'points are read back' => sub {
 	}
 };
 
+subtest 'a limit that is met while awarding' => sub {
+	my $sum = lit(1);
+	$sum = arith('+', $sum, lit(1)) for 1 .. 8;
+	my $path = scoring('limited', always($sum, 'C'));
+
+	is($owner->post($path, { externalUserId => 'user-1' })->{json}{points}, 9,
+		'it was legal when it was saved');
+	$d->write_conf('dsl.max_nodes' => 10);
+	$d->reload;
+	my $n = stored();
+	$_->close for $owner, $admin, $other, $fresh, $anybody;
+	my $r = $owner->post($path, { externalUserId => 'user-1' });
+	my $detail = refused('too many nodes', $r, 422,
+		{ code => 'DSL_LIMIT_EXCEEDED' });
+	is_members('too many nodes', $detail, { code => 'str',
+		params => 'object', message => 'str' });
+	ok($r->{headers}{'x-trace-id'}, 'the run is kept');
+	is(stored(), $n, 'no award is written');
+	$d->write_conf('dsl.max_nodes' => 1000);
+	$d->reload;
+	$owner->close;
+	is($owner->post($path, { externalUserId => 'user-1' })->{status}, 200,
+		'and the old limit serves again');
+};
+
 # ---- the database goes away ----------------------------------------------------------
 
 subtest 'with Postgres stopped' => sub {
