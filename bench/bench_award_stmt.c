@@ -316,7 +316,7 @@ static void on_written(struct db_job *job, const struct db_reply *rep)
 
 	if (rep->outcome != DB_OK)
 		die(rep->message, NULL);
-	store_award_written(rep->res[0], f->order, server.batch);
+	store_award_written(rep, f->order, server.batch);
 	server.tally->awards += server.batch;
 	server.tally->batches++;
 	if (clock_mono_ns() < server.until_ns)
@@ -328,7 +328,7 @@ static void on_written(struct db_job *job, const struct db_reply *rep)
 static void fly(struct flight *f)
 {
 	fill(f);
-	store_award_write(&f->write, server.db, f->order, server.batch, 100,
+	store_award_write(&f->write, server.db, f->order, server.batch, 100, 0,
 		on_written, f);
 }
 
