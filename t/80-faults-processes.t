@@ -188,7 +188,7 @@ subtest 'D2: TERM under load' => sub {
 	my $load = load_starts();
 
 	is($d->stop, 0, 'exit 0');
-	like($d->log, qr/logger leaves produced=\d+ stored=\d+ dropped=\d+ queued=0/,
+	like($d->log, qr/logger leaves produced=\d+ stored=\d+ dropped=\d+ spooled=\d+ queued=0/,
 		'the last line of the logger says how many went where');
 	my ($p, $s, $x) = $d->log
 		=~ /.*logger leaves produced=(\d+) stored=(\d+) dropped=(\d+)/s;

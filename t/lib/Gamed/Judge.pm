@@ -3,7 +3,7 @@ package Gamed::Judge;
 # Decides after a fault, from what the clients wrote down and from the
 # database, whether the promises held: acknowledged awards lost 0, awarded
 # twice 0, wallet = awards, replays answered alike, counters that never go
-# back, evidence produced = stored + queued + dropped.
+# back, evidence produced = stored + spooled + queued + dropped.
 #
 #   my $judge = Gamed::Judge->new($d);
 #   $judge->scrape;                       # as often as wanted, during the fault
@@ -233,14 +233,15 @@ sub _sum {
 
 sub _evidence {
 	my ($self) = @_;
-	my ($produced, $stored, $dropped, $queued);
+	my ($produced, $stored, $dropped, $queued, $spooled);
 
 	Test::More::ok(Gamed::Daemon::eventually(sub {
 		my $m = $self->scrape or return;
-		($produced, $stored, $dropped, $queued) = map {
+		($produced, $stored, $dropped, $queued, $spooled) = map {
 			_sum($m, "gamed_evidence_$_")
-		} qw(produced_total stored_total dropped_total queued_rows);
-		return $queued == 0;
+		} qw(produced_total stored_total dropped_total queued_rows
+			spooled_rows);
+		return $queued + $spooled == 0;
 	}), 'no evidence is queued in the end')
 		or return;
 	Test::More::is($stored + $dropped, $produced,
