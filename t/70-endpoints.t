@@ -1195,6 +1195,19 @@ subtest 'points are read back' => sub {
 	}
 };
 
+# Until the last worker with the old settings has left.
+sub change_conf {
+	my @old = $d->pids('worker');
+
+	$d->write_conf(@_);
+	$d->reload;
+	$_->close for $owner, $admin, $other, $fresh, $anybody;
+	ok(Gamed::Daemon::eventually(sub {
+		!grep { Gamed::Daemon::process_runs($_) } @old
+	}), 'the settings are changed');
+	return;
+}
+
 subtest 'a limit that is met while awarding' => sub {
 	my $sum = lit(1);
 	$sum = arith('+', $sum, lit(1)) for 1 .. 8;
@@ -1202,10 +1215,8 @@ subtest 'a limit that is met while awarding' => sub {
 
 	is($owner->post($path, { externalUserId => 'user-1' })->{json}{points}, 9,
 		'it was legal when it was saved');
-	$d->write_conf('dsl.max_nodes' => 10);
-	$d->reload;
+	change_conf('dsl.max_nodes' => 10);
 	my $n = stored();
-	$_->close for $owner, $admin, $other, $fresh, $anybody;
 	my $r = $owner->post($path, { externalUserId => 'user-1' });
 	my $detail = refused('too many nodes', $r, 422,
 		{ code => 'DSL_LIMIT_EXCEEDED' });
@@ -1213,9 +1224,7 @@ subtest 'a limit that is met while awarding' => sub {
 		params => 'object', message => 'str' });
 	ok($r->{headers}{'x-trace-id'}, 'the run is kept');
 	is(stored(), $n, 'no award is written');
-	$d->write_conf('dsl.max_nodes' => 1000);
-	$d->reload;
-	$owner->close;
+	change_conf('dsl.max_nodes' => 1000);
 	is($owner->post($path, { externalUserId => 'user-1' })->{status}, 200,
 		'and the old limit serves again');
 };
