@@ -492,6 +492,39 @@ static void bench(const char *name, struct str text, int rounds)
 	arena_fini(&a);
 }
 
+/* From text to a program that can run: what a cache miss costs. */
+static double load_once(struct str text)
+{
+	uint64_t start = clock_mono_ns();
+	struct dsl_program *p;
+	struct json_err jerr;
+	struct dsl_error err;
+	struct jv ast, norm;
+	struct arena a;
+
+	arena_init(&a, 0);
+	if (json_parse(&a, text, &json_limits_default, &ast, &jerr) < 0 ||
+		dsl_check(&a, &ast, &dsl_limits_default, &norm, &err) < 0) {
+		fprintf(stderr, "bench_dsl: the program to load is none\n");
+		exit(1);
+	}
+	p = dsl_compile(&norm);
+	dsl_program_unref(&p);
+	arena_fini(&a);
+	return (double)(clock_mono_ns() - start);
+}
+
+static void bench_load(struct str text, int rounds)
+{
+	static double t[ROUNDS_MAX];
+
+	load_once(text);
+	for (int i = 0; i < rounds; i++)
+		t[i] = load_once(text);
+	printf("%-26s %zu bytes: read, check and compile in %.0f us\n",
+		"load a program", text.len, median(t, rounds) / 1000);
+}
+
 int main(int argc, char **argv)
 {
 	int rounds = argc > 1 ? (int)strtol(argv[1], NULL, 10) : ROUNDS_DEF;
@@ -507,6 +540,9 @@ int main(int argc, char **argv)
 	buf_reset(&b);
 	many_rules(&b, 76);
 	bench("1000 nodes", buf_str(&b), rounds);
+	buf_reset(&b);
+	many_rules(&b, 47);
+	bench_load(buf_str(&b), rounds);
 	buf_fini(&b);
 	return 0;
 }
