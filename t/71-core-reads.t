@@ -537,8 +537,13 @@ subtest 'races' => sub {
 
 # the last, since connections do not outlive a reload
 subtest 'a client that reads nothing' => sub {
-	$d->write_conf('http.idle_timeout_s' => 1);
+	my @old = $d->pids('worker');
+	$d->write_conf('http.idle_timeout_s' => 3);
 	$d->reload;
+	# a connection made now must not meet a worker that is leaving
+	ok(Gamed::Daemon::eventually(sub {
+		!grep { Gamed::Daemon::process_runs($_) } @old
+	}), 'the settings are changed');
 	my $sock = $d->connect;
 	print {$sock} "GET $path HTTP/1.1\r\nHost: h\r\nX-API-Key: $key\r\n\r\n";
 	ok(Gamed::Daemon::eventually(sub { listings() == 1 }), 'one stalls');
