@@ -12,6 +12,7 @@
 #include "db/db_row.h"
 #include "http/http_reply.h"
 #include "http/http_req.h"
+#include "svc/svc_award.h"
 #include "svc/svc_catalog.h"
 
 struct game_call {
@@ -34,21 +35,6 @@ static struct game_call *call_new(struct http_req *req)
 	c->req = req;
 	c->app = req->app;
 	return c;
-}
-
-/* 3 to 60 of A-Z a-z 0-9 _ - (api.md 2, slugs). */
-static bool is_slug(struct str s)
-{
-	if (s.len < 3 || s.len > 60)
-		return false;
-	for (size_t i = 0; i < s.len; i++) {
-		char c = s.p[i];
-
-		if (!((c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') ||
-			    (c >= '0' && c <= '9') || c == '_' || c == '-'))
-			return false;
-	}
-	return true;
 }
 
 static void reply_exists(struct game_call *c, const struct uuid *id)
@@ -145,7 +131,7 @@ void api_games_create(struct http_req *req)
 	subject = api_valid_str(&v, "oauth_user_id", API_NULLABLE);
 	if (!api_valid_done(&v))
 		return;
-	if (!is_slug(c->in.external_id)) {
+	if (!svc_is_slug(c->in.external_id)) {
 		http_reply_error(req, 409,
 			"externalGameId must be 3 to 60 characters from A-Z, "
 			"a-z, 0-9, _ and -");
