@@ -4,17 +4,18 @@
 #include "conf/conf.h"
 #include "db/db_row.h"
 #include "engine/engine.h"
+#include "svc/svc_award.h"
 
 bool svc_game_is_owned(const struct auth_principal *who, struct str owner_key,
 	struct str owner_subject)
 {
-	if (who->is_admin)
-		return true;
-	if (who->has_key && owner_key.p != NULL &&
-		str_is(owner_key, who->key_prefix))
-		return true;
-	return who->has_subject && owner_subject.p != NULL &&
-	       str_is(owner_subject, who->subject);
+	const struct str none = {NULL, 0};
+	const struct svc_caller caller = {
+		.key_prefix = who->has_key ? str_from(who->key_prefix) : none,
+		.subject = who->has_subject ? str_from(who->subject) : none,
+		.is_admin = who->is_admin};
+
+	return svc_owns(&caller, owner_key, owner_subject);
 }
 
 static void on_game(struct store_op *op, const struct db_reply *rep)
