@@ -405,60 +405,55 @@ CREATE INDEX gx_abuse_limit_counter_window
 	ON abuse_limit_counter ("windowStart");
 
 --
--- Makes the monthly partitions from this month to months_ahead later where
--- they are missing and returns how many it made.  Rows of such a month that
--- wait in the default partition move into the new one.
+-- Makes the first monthly partition, from this month to months_ahead later,
+-- that is missing and returns its name; NULL when none is.  Rows of that month
+-- that wait in the default partition move into it.  One at a time, since the
+-- default partition stays locked until the transaction ends: a caller that
+-- held several would deadlock with a reader of two of the tables.
 --
-CREATE FUNCTION gamed.make_partitions(months_ahead int) RETURNS int
+CREATE FUNCTION gamed.make_partition(months_ahead int) RETURNS text
 LANGUAGE plpgsql SET timezone = 'UTC' AS $f$
 DECLARE
-	parent record;
-	from_at timestamptz;
-	to_at timestamptz;
-	part text;
-	made int := 0;
+	m record;
 BEGIN
-	PERFORM pg_advisory_xact_lock(hashtext('gamed.make_partitions'));
-	FOR parent IN
-		SELECT c.oid::regclass AS name, c.relname AS base,
-			quote_ident(n.nspname) AS schema,
-			quote_ident(a.attname) AS key,
-			p.partdefid::regclass AS rest
-		FROM pg_partitioned_table p
-		JOIN pg_class c ON c.oid = p.partrelid
-		JOIN pg_namespace n ON n.oid = c.relnamespace
-		JOIN pg_attribute a ON a.attrelid = c.oid
-			AND a.attnum = p.partattrs[0]
-		WHERE (n.nspname, c.relname) IN (
+	PERFORM pg_advisory_xact_lock(hashtext('gamed.make_partition'));
+	SELECT c.oid::regclass AS parent, p.partdefid::regclass AS rest,
+		quote_ident(a.attname) AS key, from_at,
+		from_at + interval '1 month' AS to_at,
+		quote_ident(n.nspname) || '.'
+			|| c.relname || to_char(from_at, '_YYYYMM') AS part
+	INTO m
+	FROM pg_partitioned_table p
+	JOIN pg_class c ON c.oid = p.partrelid
+	JOIN pg_namespace n ON n.oid = c.relnamespace
+	JOIN pg_attribute a ON a.attrelid = c.oid
+		AND a.attnum = p.partattrs[0],
+		generate_series(0, months_ahead) i,
+		LATERAL (SELECT date_trunc('month', now())
+			+ i * interval '1 month') f (from_at)
+	WHERE (n.nspname, c.relname) IN (
 			('public', 'logs'),
 			('public', 'apirequests'),
 			('public', 'strategyexecutionlog'),
 			('public', 'uptimelogs'),
 			('gamed', 'request_minute'),
 			('gamed', 'active_user_day'))
-		ORDER BY n.nspname, c.relname
-	LOOP
-		FOR i IN 0..months_ahead LOOP
-			from_at := date_trunc('month', now())
-				+ i * interval '1 month';
-			to_at := from_at + interval '1 month';
-			part := parent.schema || '.' || parent.base
-				|| to_char(from_at, '_YYYYMM');
-			CONTINUE WHEN to_regclass(part) IS NOT NULL;
-			EXECUTE format(
-				'CREATE TABLE %s (LIKE %s INCLUDING DEFAULTS)',
-				part, parent.name);
-			EXECUTE format('LOCK TABLE %s', parent.rest);
-			EXECUTE format('WITH moved AS (DELETE FROM %s '
-				'WHERE %s >= %L AND %s < %L RETURNING *) '
-				'INSERT INTO %s SELECT * FROM moved',
-				parent.rest, parent.key, from_at, parent.key,
-				to_at, part);
-			EXECUTE format('ALTER TABLE %s ATTACH PARTITION %s '
-				'FOR VALUES FROM (%L) TO (%L)',
-				parent.name, part, from_at, to_at);
-			made := made + 1;
-		END LOOP;
-	END LOOP;
-	RETURN made;
+		AND to_regclass(quote_ident(n.nspname) || '.'
+			|| c.relname || to_char(from_at, '_YYYYMM')) IS NULL
+	ORDER BY n.nspname, c.relname, i
+	LIMIT 1;
+	IF NOT FOUND THEN
+		RETURN NULL;
+	END IF;
+	EXECUTE format('CREATE TABLE %s (LIKE %s INCLUDING DEFAULTS)',
+		m.part, m.parent);
+	EXECUTE format('LOCK TABLE %s', m.rest);
+	EXECUTE format('WITH moved AS (DELETE FROM %s '
+		'WHERE %s >= %L AND %s < %L RETURNING *) '
+		'INSERT INTO %s SELECT * FROM moved',
+		m.rest, m.key, m.from_at, m.key, m.to_at, m.part);
+	EXECUTE format('ALTER TABLE %s ATTACH PARTITION %s '
+		'FOR VALUES FROM (%L) TO (%L)',
+		m.parent, m.part, m.from_at, m.to_at);
+	RETURN m.part;
 END $f$;

@@ -42,20 +42,22 @@ static void on_state(void *arg, bool healthy)
 			  "objects are not heard");
 }
 
-static void on_partitions(struct store_op *op, const struct db_reply *rep)
+/* The next tick asks again until none is missing. */
+static void on_partition(struct store_op *op, const struct db_reply *rep)
 {
 	struct stats_db *d = op->arg;
-	int64_t made = 0;
+	struct str name;
 
 	d->is_busy = false;
 	if (rep->outcome != DB_OK) {
 		d->due_ms = d->now_ms + RETRY_MS;
-		log_warnx("cannot make partitions: %s", rep->message);
+		log_warnx("cannot make a partition: %s", rep->message);
 		return;
 	}
-	d->due_ms = d->now_ms + PARTITIONS_MS;
-	if (db_row_i64(rep->res[0], 0, 0, &made) && made > 0)
-		log_info("partitions made count=%lld", (long long)made);
+	if (db_row_str(rep->res[0], 0, 0, &name))
+		log_info("partition made table=%.*s", STR_ARG(name));
+	else
+		d->due_ms = d->now_ms + PARTITIONS_MS;
 }
 
 void stats_db_tick(struct stats_db *d, uint64_t now_ms)
@@ -64,9 +66,9 @@ void stats_db_tick(struct stats_db *d, uint64_t now_ms)
 	if (d->is_busy || now_ms < d->due_ms || !db_pool_healthy(d->pool))
 		return;
 	d->is_busy = true;
-	store_op_init(&d->op, on_partitions, d);
+	store_op_init(&d->op, on_partition, d);
 	d->op.job.deadline_ms = UPKEEP_TIMEOUT_MS;
-	store_make_partitions(d->pool, &d->op, MONTHS_AHEAD);
+	store_make_partition(d->pool, &d->op, MONTHS_AHEAD);
 }
 
 bool stats_db_healthy(const struct stats_db *d)

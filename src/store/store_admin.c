@@ -228,8 +228,8 @@ static int migrate_locked(struct db_sync *db, const char *dir,
 	const struct store_migration_list *l, store_migrated_cb cb, void *arg,
 	int64_t *partitions_r, struct err *err_r)
 {
-	static const struct db_stmt partitions = {.name = "make_partitions",
-		.sql = "SELECT gamed.make_partitions(1)",
+	static const struct db_stmt partition = {.name = "make_partition",
+		.sql = "SELECT gamed.make_partition(1)",
 		.types = ""};
 	const struct db_res *res;
 	int64_t version;
@@ -246,11 +246,17 @@ static int migrate_locked(struct db_sync *db, const char *dir,
 			return -1;
 		cb(arg, &l->v[i]);
 	}
-	if (db_sync_exec(db, &partitions, NULL, &res, err_r) < 0)
-		return -1;
-	(void)db_row_i64(res, 0, 0, partitions_r);
-	db_sync_res_free(&res);
-	return 0;
+	for (;; ++*partitions_r) {
+		struct str name;
+		bool is_made;
+
+		if (db_sync_exec(db, &partition, NULL, &res, err_r) < 0)
+			return -1;
+		is_made = db_row_str(res, 0, 0, &name);
+		db_sync_res_free(&res);
+		if (!is_made)
+			return 0;
+	}
 }
 
 int store_migrate(struct db_sync *db, const char *dir,

@@ -4,8 +4,11 @@
 
 #include "store/store_op.h"
 
-/* Monthly partitions up to so many months ahead; int8: how many it made. */
-void store_make_partitions(
+/*
+ * The first monthly partition that is missing up to so many months ahead;
+ * text: its name, NULL when none was missing.
+ */
+void store_make_partition(
 	struct db_pool *db, struct store_op *op, int months_ahead);
 
 #endif
