@@ -13,6 +13,7 @@ BUILD_PACKAGES=(
 # shellcheck disable=SC2034
 TEST_PACKAGES=(
 	libcriterion-dev jq xz-utils mandoc shellcheck clang-format systemd
+	prometheus
 )
 
 PG_BIN=/usr/lib/postgresql/15/bin
@@ -60,6 +61,22 @@ without_main_cluster() {
 	return "$rc"
 }
 
+# Debian's prometheus starts its service when it is installed, and at each boot
+# from then on; the tests run one of their own.
+install_prometheus() {
+	local policy=/usr/sbin/policy-rc.d
+	local made=false rc=0
+
+	if [ ! -e "$policy" ]; then
+		printf '#!/bin/sh\nexit 101\n' | as_root tee "$policy" >/dev/null
+		as_root chmod 755 "$policy"
+		made=true
+	fi
+	apt_install prometheus && as_root update-rc.d prometheus disable || rc=$?
+	! $made || as_root rm -f "$policy"
+	return "$rc"
+}
+
 apt_install() {
 	as_root env DEBIAN_FRONTEND=noninteractive \
 		apt-get -o DPkg::Lock::Timeout=300 install -y -q \
@@ -77,6 +94,9 @@ need_packages() {
 	[ ${#missing[@]} -eq 0 ] && return 0
 	say "installing ${#missing[@]} packages: ${missing[*]}"
 	as_root apt-get -o DPkg::Lock::Timeout=300 update -q >&2
+	case " ${missing[*]} " in
+	*' prometheus '*) install_prometheus >&2 ;;
+	esac
 	case " ${missing[*]} " in
 	*' postgresql-15 '*) without_main_cluster apt_install "${missing[@]}" >&2 ;;
 	*) apt_install "${missing[@]}" >&2 ;;
