@@ -20,6 +20,12 @@ my $pg = Gamed::Postgres->new;
 my $d = Gamed::Daemon->start(pg => $pg, conf => {
 	'server.workers' => 3,
 	'http.access_log' => 'false',
+	# a request is held open below; nothing may end it before the test does
+	'http.handler_timeout_ms' => 120000,
+	'database.deadline_ms' => 120000,
+	'database.statement_timeout_ms' => 120000,
+	'database.lock_timeout_ms' => 120000,
+	'dsl.timeout_ms' => 60000,
 });
 
 sub new_key {
@@ -73,6 +79,8 @@ SQL
 }
 
 sub one { return $pg->psql($_[0]) }
+
+sub say_out { syswrite STDOUT, "@_\n"; return }
 
 sub publish {
 	my ($id) = @_;
@@ -308,6 +316,56 @@ subtest 'publish' => sub {
 		'the name is taken');
 };
 
+subtest 'a request finishes on the version it started with' => sub {
+	my $reads = sub {
+		my ($n) = @_;
+		my $ast = gives(0);
+		$ast->{rules} = [ { type => 'rule', id => 'r',
+			when => { type => 'compare', op => '>=', right => lit(0),
+				left => { type => 'field',
+					path => 'task.measurements_count' } },
+			then => [ { %{ $ast->{default} }, id => 'then',
+				value => lit($n), case_name => "v$n" } ] } ];
+		return $ast;
+	};
+	my $v1 = create($author, 'held', $reads->(1));
+	my $v2 = add_version($v1, 2, $reads->(2), 'DRAFT');
+	publish($v1->{id});
+	publish($v2);
+	my $game = new_game('held');
+	my $task = new_task($game, 'held', $v2);
+	my $award = sub {
+		my $r = client($key)->post("/api/v1/games/$game/tasks/held/points",
+			{ externalUserId => 'ana' });
+		return join ' ', $r->{status}, $r->{json}{caseName} // $r->{body};
+	};
+	my $lock = $pg->background(
+		'begin; lock gamed.agg_task; select pg_sleep(60)');
+	my $waits = q(select count(*) from pg_locks where not granted
+		and relation = 'gamed.agg_task'::regclass);
+
+	Gamed::Daemon::eventually(sub { one($waits =~ s/not granted/granted
+		and mode = 'AccessExclusiveLock'/r) }) or die 'no lock';
+	my $pid = open(my $held, '-|') // die "fork: $!";
+	if ($pid == 0) {
+		say_out($award->());
+		POSIX::_exit(0);
+	}
+	ok(Gamed::Daemon::eventually(sub { one($waits) }),
+		'it reads its fields');
+	is($admin->post("$C/$v2/rollback/1")->{status}, 200, 'a rollback');
+	is(one("select \"strategyId\" from tasks where id = '$task'"),
+		"custom:$v1->{id}", 'moves the task');
+	undef $lock;
+	chomp(my $got = <$held>);
+	close $held;
+	is($got, '200 v2', 'and is scored by the version it started with');
+	is($award->(), '200 v1', 'the next one by the version that is published now');
+	is(one(qq(select string_agg(strategy_version || ' ' || "caseName", ','
+		order by created_at) from userpoints where "taskId" = '$task')),
+		'2 v2,1 v1', 'and the awards say so');
+};
+
 # ---- many at once --------------------------------------------------------------------------------
 
 # Forks one child a work item; returns what they printed.
@@ -326,8 +384,6 @@ sub at_once {
 	}
 	return map { my $in = $_; my @l = <$in>; close $in; chomp @l; @l } @from;
 }
-
-sub say_out { syswrite STDOUT, "@_\n"; return }
 
 subtest 'publish, rollback and archive race with awards' => sub {
 	my $v1 = create($author, 'raced', gives(1, 'v1'));
