@@ -28,6 +28,7 @@ static const struct command {
 	{"status", ctl_status,
 		"show processes, rates and queues of the server"},
 	{"strategy", ctl_strategy, "check, test, show and publish strategies"},
+	{"top", ctl_top, "watch processes, strategies and the way of evidence"},
 	{"trace", ctl_trace, "show a kept run node by node"},
 	{"verify-points", ctl_verify_points,
 		"check wallets, ledger and aggregates against the awards"},

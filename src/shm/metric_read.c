@@ -85,6 +85,7 @@ static void read_process(struct metric_totals *t, const struct shm_slot *s,
 	p->fds = shm_get(&s->fds);
 	p->fds_max = shm_get(&s->fds_max);
 	p->connections = shm_get(&s->plain[M_HTTP_CONNECTIONS]);
+	p->cpu_us = shm_get(&s->cpu_us);
 	read_gauges(t, s);
 }
 

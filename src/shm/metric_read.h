@@ -31,6 +31,7 @@ struct metric_process {
 	uint64_t virtual_bytes, resident_bytes;
 	uint64_t fds, fds_max;
 	uint64_t connections;
+	uint64_t cpu_us; /* of all holders of the slot together */
 };
 
 struct metric_route {

@@ -2,6 +2,7 @@
 #include "stats/stats_report.h"
 
 #include "base/clock.h"
+#include "dsl/dsl_error.h"
 #include "ipc/evidence.h"
 #include "json/json_out.h"
 #include "stats/stats_prom.h"
@@ -74,6 +75,9 @@ static void report_process(struct buf *b, const struct metric_process *p)
 	kv_uint(&o, "resident_bytes", p->resident_bytes);
 	kv_uint(&o, "fds", p->fds);
 	kv_uint(&o, "connections", p->connections);
+	kv_uint(&o, "cpu_us", p->cpu_us);
+	kv_uint(&o, "requests_in_hand", metric_slot(p->slot, M_HTTP_IN_HAND));
+	kv_uint(&o, "awards", metric_slot(p->slot, M_AWARDS));
 	line_end(&o);
 }
 
@@ -131,6 +135,106 @@ static void report_status(struct buf *b, const struct stats_report *r)
 	}
 }
 
+/* ---- top ---------------------------------------------------------------- */
+
+static void strategy_runs(struct json_out *o, const struct metric_dsl_sum *sum)
+{
+	uint64_t duration_ns = 0;
+
+	for (unsigned i = 0; i < SHM_DSL_STATUSES; i++) {
+		uint64_t cnt = 0;
+
+		for (unsigned k = 0; k < SHM_DSL_BUCKETS; k++)
+			cnt += sum->bucket[i][k];
+		kv_uint(o, dsl_status_name(i), cnt);
+		duration_ns += sum->duration_ns[i];
+	}
+	kv_uint(o, "nodes", sum->nodes);
+	kv_uint(o, "dropped", sum->dropped);
+	kv_uint(o, "duration_us", duration_ns / 1000);
+	json_out_key(o, "buckets"); /* of all statuses, not cumulative */
+	json_out_arr(o);
+	for (unsigned k = 0; k < SHM_DSL_BUCKETS; k++) {
+		uint64_t cnt = 0;
+
+		for (unsigned i = 0; i < SHM_DSL_STATUSES; i++)
+			cnt += sum->bucket[i][k];
+		json_out_uint(o, cnt);
+	}
+	json_out_arr_end(o);
+}
+
+static bool has_run(const struct metric_dsl_sum *sum)
+{
+	for (unsigned i = 0; i < SHM_DSL_STATUSES; i++)
+		for (unsigned k = 0; k < SHM_DSL_BUCKETS; k++)
+			if (sum->bucket[i][k])
+				return true;
+	return false;
+}
+
+static void report_strategy(struct buf *b, const struct metric_totals *t,
+	unsigned realm, unsigned type)
+{
+	static const char *const types[SHM_DSL_TYPES] = {
+		"DSL_FULL", "DSL_EXTEND"};
+	const struct metric_realm *r = &t->realm[realm];
+	struct json_out o;
+
+	if (!has_run(&r->type[type]))
+		return;
+	line_start(&o, b, "strategy");
+	json_out_kv_str(&o, "realm", (struct str){r->label.text, r->label.len});
+	json_out_kv_cstr(&o, "type", types[type]);
+	strategy_runs(&o, &r->type[type]);
+	json_out_key(&o, "codes");
+	json_out_obj(&o);
+	for (unsigned i = 0; i < t->error_cnt; i++) {
+		const struct metric_error *e = &t->error[i];
+
+		if (e->realm != realm || e->type != type || e->cnt == 0)
+			continue;
+		json_out_key_str(&o, (struct str){e->code.text, e->code.len});
+		json_out_uint(&o, e->cnt);
+	}
+	json_out_obj_end(&o);
+	line_end(&o);
+}
+
+static void report_pipeline(struct buf *b, const struct metric_totals *t)
+{
+	uint64_t now_us = (uint64_t)clock_wall_us(), failed = 0;
+	struct json_out o;
+
+	for (unsigned i = 0; i < SHM_ROUTES_MAX; i++)
+		failed += t->route[i].status[4];
+	line_start(&o, b, "pipeline");
+	kv_uint(&o, "at_ms", clock_mono_ms());
+	kv_uint(&o, "uptime_ms",
+		now_us > t->boot_us ? (now_us - t->boot_us) / 1000 : 0);
+	kv_uint(&o, "requests", stats_requests(t));
+	kv_uint(&o, "requests_5xx", failed);
+	kv_uint(&o, "awards", t->plain[M_AWARDS]);
+	kv_uint(&o, "awards_failed", t->plain[M_AWARD_FAILED]);
+	kv_uint(&o, "connections", t->plain[M_HTTP_CONNECTIONS]);
+	kv_uint(&o, "batches", t->plain[M_EV_BATCHES]);
+	kv_uint(&o, "batches_refused", t->plain[M_EV_BATCHES_REFUSED]);
+	kv_uint(&o, "batches_lost", t->plain[M_EV_BATCHES_LOST]);
+	kv_uint(&o, "spool_bytes", t->plain[M_SPOOL_BYTES]);
+	kv_uint(&o, "spool_segments", t->plain[M_SPOOL_SEGMENTS]);
+	line_end(&o);
+}
+
+static void report_top(struct buf *b, const struct stats_report *r)
+{
+	const struct metric_totals *t = r->totals;
+
+	report_status(b, r);
+	for (unsigned i = 0; i < t->realm_cnt * SHM_DSL_TYPES; i++)
+		report_strategy(b, t, i / SHM_DSL_TYPES, i % SHM_DSL_TYPES);
+	report_pipeline(b, t);
+}
+
 /* ---- ledger ------------------------------------------------------------- */
 
 static void report_ledger(struct buf *b, const struct stats_report *r)
@@ -180,6 +284,7 @@ int stats_report(
 		{"ledger", report_ledger},
 		{"metrics", report_metrics},
 		{"status", report_status},
+		{"top", report_top},
 	};
 	struct json_out o;
 
