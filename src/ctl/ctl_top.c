@@ -16,6 +16,7 @@
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <term.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -226,10 +227,15 @@ static bool watch_keys(uint64_t until_ms)
 
 static int run_screen(const struct conf *conf)
 {
-	SCREEN *screen;
+	SCREEN *screen = NULL;
+	int unknown;
 
 	setlocale(LC_ALL, "");
-	screen = newterm(NULL, stdout, stdin);
+	/* newterm would leak when it fails */
+	if (setupterm(NULL, STDOUT_FILENO, &unknown) == OK) {
+		del_curterm(cur_term);
+		screen = newterm(NULL, stdout, stdin);
+	}
 	if (screen == NULL)
 		return ctl_fail(&(struct err){.text = "this terminal cannot be "
 						      "drawn on; use --batch"});
