@@ -22,6 +22,8 @@ void api_livez(struct http_req *req);
 void api_readyz(struct http_req *req);
 void api_health_check(struct http_req *req);
 void api_metrics(struct http_req *req);
+void api_dashboard_summary(struct http_req *req);
+void api_dashboard_logs(struct http_req *req);
 void api_award_post(struct http_req *req);
 void api_games_create(struct http_req *req);
 void api_games_list(struct http_req *req);

@@ -45,17 +45,20 @@ void api_readyz(struct http_req *req)
 void api_health_check(struct http_req *req)
 {
 	const struct app *app = req->app;
+	bool healthy = db_pool_healthy(app->db);
 	struct json_out o;
 	struct buf b;
 
 	buf_init(&b, 0);
 	json_out_init(&o, &b);
 	json_out_obj(&o);
-	json_out_kv_cstr(&o, "status", "KPI service is running");
+	json_out_kv_cstr(&o, "status",
+		healthy ? "KPI service is running"
+			: "KPI service has no database");
 	json_out_key(&o, "timestamp");
 	json_out_time(&o, clock_wall_us(), CLOCK_TS_ISO);
 	json_out_obj_end(&o);
-	http_reply_json(req, db_pool_healthy(app->db) ? 200 : 503, &b);
+	http_reply_json(req, healthy ? 200 : 503, &b);
 	buf_fini(&b);
 }
 
