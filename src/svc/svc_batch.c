@@ -375,13 +375,18 @@ static void group_look_up(struct group *g)
 		look_up(g->writes[i]);
 }
 
-/* Not sent this time.  One that was sent before may be there by now. */
+/* It was sent before, with its outcome unknown, and may be there by now. */
+static bool may_be_stored(const struct svc_write *w)
+{
+	return w->lookups_cnt > 0 && w->lookups_cnt < LOOKUPS_MAX;
+}
+
 static void group_unavailable(struct group *g)
 {
 	for (unsigned i = 0; i < g->cnt; i++) {
 		struct svc_write *w = g->writes[i];
 
-		if (w->lookups_cnt > 0 && w->lookups_cnt < LOOKUPS_MAX)
+		if (may_be_stored(w))
 			look_up(w);
 		else
 			write_end(w, SVC_WRITE_LATER);
@@ -418,6 +423,17 @@ static void group_refused(struct group *g, const struct db_reply *rep)
 	group_end(g, SVC_WRITE_REFUSED);
 }
 
+/*
+ * The first sending committed while the second ran.  That is mostly seen as a
+ * key that is taken; but a backend that had entered the row's id in its index
+ * and not yet its key makes the second one fail on the id.
+ */
+static bool is_own_double(const struct group *g, const struct db_reply *rep)
+{
+	return db_sqlstate_class(rep->sqlstate) == DB_SQL_UNIQUE &&
+	       may_be_stored(g->writes[0]);
+}
+
 /* True when the group lives on (it waits for its retry). */
 static bool group_failed(struct group *g, const struct db_reply *rep)
 {
@@ -449,6 +465,8 @@ static bool group_failed(struct group *g, const struct db_reply *rep)
 	case DB_SQL_FOREIGN_KEY:
 		if (g->cnt > 1)
 			group_split(g, (g->cnt + 1) / 2);
+		else if (is_own_double(g, rep))
+			look_up(g->writes[0]);
 		else
 			group_refused(g, rep);
 		return false;
