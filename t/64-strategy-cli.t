@@ -199,6 +199,29 @@ Y
 not reached: rule pre: if \(pre_rules\)$/m, 'coverage by phase');
 };
 
+subtest 'what only a parent reads can be given' => sub {
+	file('g.json', { type => 'DSL_EXTEND',
+		parentStrategyId => 'greengageStrategy',
+		astJson => { type => 'program', rules => [] } });
+	my ($rc, $out, $err) = gamectl('strategy', 'test', file('g.yaml', <<'Y'));
+strategy: g.json
+cases:
+  - name: new to the game
+    data: {minutes: 20}
+    expect: {points: 20, case: Case 2 (DP x 2)}
+  - name: above the game's mean
+    data: {minutes: 20}
+    fields: {game.user_measurements_count: 2, game.avg_minutes: 19.5}
+    expect: {points: 225.0, case: Case 3 (BP)}
+  - name: above the user's mean
+    data: {minutes: 20}
+    fields: {game.user_measurements_count: 2, game.avg_minutes: 20,
+      game.user_avg_minutes: 10}
+    expect: {points: 187.5, case: Case 4.1 (PBP)}
+Y
+	is($rc, 0, 'passes') or diag "$out$err";
+};
+
 subtest 'files of cases that are wrong' => sub {
 	my @bad = (
 		[ "  - name: x\n", qr/case 1 needs name and expect/ ],
@@ -209,6 +232,8 @@ subtest 'files of cases that are wrong' => sub {
 			qr/expect of case 1: unknown member point/ ],
 		[ "  - name: x\n    data: 5\n    expect: {}\n",
 			qr/case 1: data must be a mapping/ ],
+		[ "  - name: x\n    fields: {task.measurement: 5}\n"
+			. "    expect: {}\n", qr/case 1: task\.measurement is no field/ ],
 		[ "  - name: &a x\n", qr/cases\.yaml:3:11: anchor/ ],
 		[ "  []\n", qr/must be a list of cases/ ],
 		[ "  - [\n", qr/cases\.yaml:\d+:\d+: / ],

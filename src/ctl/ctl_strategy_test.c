@@ -352,6 +352,18 @@ static int check_keys(const struct suite *s, const char *what,
 	return 0;
 }
 
+static int check_fields(const struct suite *s, const char *what,
+	const struct jv *fields, struct err *err_r)
+{
+	for (uint32_t i = 0; fields != NULL && i < fields->n; i++)
+		if (!engine_is_mock(fields->u.obj[i].key))
+			return err_set(err_r, ERR_INVALID,
+				"%s: %s: %.*s is no field that a strategy can "
+				"read",
+				s->path, what, STR_ARG(fields->u.obj[i].key));
+	return 0;
+}
+
 static int check_case(struct suite *s, const struct jv *in, uint32_t number,
 	const char **name_r, struct err *err_r)
 {
@@ -378,6 +390,8 @@ static int check_case(struct suite *s, const struct jv *in, uint32_t number,
 				"%s: %s: %s must be a mapping", s->path, what,
 				keys[i]);
 	}
+	if (check_fields(s, what, jv_member(in, "fields"), err_r) < 0)
+		return -1;
 	snprintf(what, sizeof(what), "expect of case %u", number);
 	return check_keys(s, what, wanted, expect_keys, err_r);
 }

@@ -6,6 +6,7 @@
 
 #include <stdio.h>
 
+#include "dsl/dsl_node.h"
 #include "engine/engine_impl.h"
 
 /* Listed by the API, and never more (dsl.md 18.5). */
@@ -143,17 +144,17 @@ void engine_analytics_init(struct engine_analytics *an)
 	};
 }
 
-static void mock_count(const struct jv *mocks, enum dsl_field f, int64_t *to)
+static void mock_count(const struct jv *mocks, const char *path, int64_t *to)
 {
-	const struct jv *v = jv_member(mocks, dsl_field_name(f));
+	const struct jv *v = jv_member(mocks, path);
 
 	if (v != NULL && v->type == JV_INT)
 		*to = v->u.i;
 }
 
-static void mock_time(const struct jv *mocks, enum dsl_field f, struct jv *to)
+static void mock_mean(const struct jv *mocks, const char *path, struct jv *to)
 {
-	const struct jv *v = jv_member(mocks, dsl_field_name(f));
+	const struct jv *v = jv_member(mocks, path);
 
 	if (v != NULL && (v->type == JV_INT || v->type == JV_FLOAT))
 		*to = *v;
@@ -163,14 +164,29 @@ void engine_analytics_mock(struct engine_analytics *an, const struct jv *mocks)
 {
 	if (mocks == NULL || mocks->type != JV_OBJ)
 		return;
-	mock_count(mocks, DSL_F_TASK_COUNT, &an->task_count);
-	mock_count(mocks, DSL_F_USER_COUNT, &an->user_count);
-	mock_count(mocks, DSL_F_USER_RECENT, &an->user_recent);
-	mock_count(mocks, DSL_F_USER_RECENT, &an->recent);
-	mock_time(mocks, DSL_F_USER_AVG, &an->user_avg);
-	mock_time(mocks, DSL_F_ALL_AVG, &an->all_avg);
-	mock_time(mocks, DSL_F_LAST_DIFF, &an->last_diff);
-	mock_time(mocks, DSL_F_NEW_LAST_DIFF, &an->new_last_diff);
+	mock_count(mocks, dsl_field_name(DSL_F_TASK_COUNT), &an->task_count);
+	mock_count(mocks, dsl_field_name(DSL_F_USER_COUNT), &an->user_count);
+	mock_count(mocks, dsl_field_name(DSL_F_USER_RECENT), &an->user_recent);
+	mock_count(mocks, dsl_field_name(DSL_F_USER_RECENT), &an->recent);
+	mock_mean(mocks, dsl_field_name(DSL_F_USER_AVG), &an->user_avg);
+	mock_mean(mocks, dsl_field_name(DSL_F_ALL_AVG), &an->all_avg);
+	mock_mean(mocks, dsl_field_name(DSL_F_LAST_DIFF), &an->last_diff);
+	mock_mean(
+		mocks, dsl_field_name(DSL_F_NEW_LAST_DIFF), &an->new_last_diff);
+	mock_count(mocks, ENGINE_GAME_USER_COUNT, &an->game_user_count);
+	mock_mean(mocks, ENGINE_GAME_MINUTES, &an->game_minutes);
+	mock_mean(mocks, ENGINE_GAME_USER_MINUTES, &an->game_user_minutes);
+}
+
+bool engine_is_mock(struct str path)
+{
+	enum dsl_field f;
+	struct str key;
+
+	return dsl_field_parse(path, &f, &key) == 0 ||
+	       str_is(path, ENGINE_GAME_USER_COUNT) ||
+	       str_is(path, ENGINE_GAME_MINUTES) ||
+	       str_is(path, ENGINE_GAME_USER_MINUTES);
 }
 
 static struct jv data_value(const struct jv *data, struct str key)

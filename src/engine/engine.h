@@ -35,6 +35,13 @@ struct engine_analytics {
 	struct jv new_last_diff;
 };
 
+/*
+ * Paths of what built-ins read and no program can: names for mocks only.
+ */
+#define ENGINE_GAME_USER_COUNT   "game.user_measurements_count"
+#define ENGINE_GAME_MINUTES      "game.avg_minutes"
+#define ENGINE_GAME_USER_MINUTES "game.user_avg_minutes"
+
 /* An analytics table as for a user and a task without any award. */
 void engine_analytics_init(struct engine_analytics *an);
 
@@ -44,6 +51,8 @@ void engine_analytics_init(struct engine_analytics *an);
  * that the database could not give either is left to the program alone.
  */
 void engine_analytics_mock(struct engine_analytics *an, const struct jv *mocks);
+/* True for the path of a field or of one of the names above. */
+bool engine_is_mock(struct str path);
 
 /* One event as a strategy sees it. */
 struct engine_event {
