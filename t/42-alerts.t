@@ -218,7 +218,7 @@ subtest 'an alert fires when Postgres is gone and ends when it is back' => sub {
 };
 
 subtest 'an alert fires when a worker crashes' => sub {
-	$d->kill(SEGV => ($d->pids('worker'))[0]);
+	$d->kill(KILL => ($d->pids('worker'))[0]);
 	my $got;
 	ok(eventually(sub { $got = alert('GameWorkerCrashed', 'firing') }),
 		'GameWorkerCrashed fires');

@@ -39,6 +39,8 @@ METRIC(M_EV_SPOOLED_SENTRY, G, "gamed_evidence_spooled_rows",
 	"class=\"sentry\"", "")
 METRIC(M_SPOOL_BYTES, G, "gamed_spool_bytes", "",
 	"Bytes of the segments of the spool")
+METRIC(M_SPOOL_LIMIT, G, "gamed_spool_limit_bytes", "",
+	"Bytes that the spool may have: evidence.spool_max_bytes")
 METRIC(M_SPOOL_SEGMENTS, G, "gamed_spool_segments", "",
 	"Segments of the spool")
 METRIC(M_SPOOL_OPENED, C, "gamed_spool_opened_total", "",

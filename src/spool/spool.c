@@ -814,6 +814,7 @@ void spool_tick(struct spool *s)
 	for (unsigned c = 0; c < EV_CLASS_CNT; c++)
 		segments += s->lanes[c].n;
 	metric_set(M_SPOOL_BYTES, s->bytes);
+	metric_set(M_SPOOL_LIMIT, s->conf.bytes_max);
 	metric_set(M_SPOOL_SEGMENTS, segments);
 }
 
