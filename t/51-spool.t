@@ -100,7 +100,7 @@ sub total {
 }
 
 sub rows { return $pg->psql('SELECT (SELECT count(*) FROM strategyexecutionlog)'
-		. ' + (SELECT count(*) FROM logs)') }
+		. ' + (SELECT count(*) FROM logs WHERE module <> $$api_key$$)') }
 
 # Nothing is on its way; all that was produced is stored or dropped.
 sub settles {

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <strings.h>
 
+#include "api/api_audit.h"
 #include "api/api_auth.h"
 #include "api/api_valid.h"
 #include "http/http_reply.h"
@@ -174,6 +175,7 @@ static void call_handler(struct http_req *req)
 
 	if (req->route->body == HTTP_BODY_NONE ||
 		(req->has_json && req->json.type == JV_OBJ)) {
+		api_audit_start(req);
 		req->route->handler(req);
 		return;
 	}

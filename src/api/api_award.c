@@ -3,6 +3,7 @@
  * (api.md 11; DESIGN 3, 7): body -> svc_award -> answer.  Runs in workers.
  */
 #include "api/api.h"
+#include "api/api_audit.h"
 #include "api/api_auth.h"
 #include "api/api_common.h"
 #include "api/api_valid.h"
@@ -176,6 +177,7 @@ void api_award_post(struct http_req *req)
 	a->user = api_valid_index_str(&v, "externalUserId", API_REQUIRED);
 	a->data = api_valid_object(&v, "data", API_NULLABLE);
 	a->is_simulated = api_valid_bool(&v, "isSimulated", false);
+	api_audit_note(req, "idempotencyKey", svc_award_key(a));
 	if (!api_valid_done(&v))
 		return;
 	if (!str_is_utf8(a->header_key))

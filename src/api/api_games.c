@@ -4,6 +4,7 @@
  * Runs in workers; each handler owns one struct in the request's arena.
  */
 #include "api/api.h"
+#include "api/api_audit.h"
 #include "api/api_auth.h"
 #include "api/api_common.h"
 #include "api/api_params.h"
@@ -70,6 +71,7 @@ static void on_created(struct store_op *op, const struct db_reply *rep)
 		reply_exists(c, &game.id);
 		return;
 	}
+	api_audit_note_uuid(c->req, "gameId", &game.id);
 	game.external_id = c->in.external_id;
 	game.strategy_id = c->in.strategy_id;
 	game.platform = c->in.platform;

@@ -4,6 +4,7 @@
  * 46).  Runs in workers.
  */
 #include "api/api.h"
+#include "api/api_audit.h"
 #include "api/api_auth.h"
 #include "api/api_common.h"
 #include "api/api_show.h"
@@ -116,6 +117,9 @@ static void on_rollback(struct store_op *op, const struct db_reply *rep)
 			 "games=%lld tasks=%lld",
 			STR_ARG(d.name), (long long)d.version, (long long)games,
 			(long long)tasks);
+		api_audit_note_uuid(c->req, "promoted_id", &d.id);
+		api_audit_note_int(c->req, "games_reassigned", games);
+		api_audit_note_int(c->req, "tasks_reassigned", tasks);
 		reply_promoted(c, &d);
 		return;
 	case STORE_ROLLBACK_MISSING:
@@ -144,6 +148,7 @@ void api_customs_rollback(struct http_req *req)
 
 	api_valid_init(&v, req);
 	version = api_valid_path_int(&v, "version", 1);
+	api_audit_note_int(req, "target_version", version);
 	if (!api_valid_done(&v))
 		return;
 	if (!api_principal(req)->is_admin) {

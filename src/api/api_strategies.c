@@ -4,6 +4,7 @@
  * Runs in workers.
  */
 #include "api/api.h"
+#include "api/api_audit.h"
 #include "api/api_auth.h"
 #include "api/api_common.h"
 #include "api/api_show.h"
@@ -167,6 +168,7 @@ static bool read_body(struct strategy_call *c, unsigned name_flags,
 		api_valid_text(&v, "description", API_NULLABLE, 0, 2000);
 	c->in.type = api_valid_enum(&v, "type", types, type);
 	c->in.parent = api_valid_str(&v, "parentStrategyId", API_NULLABLE);
+	api_audit_note(c->req, "type", c->in.type);
 	c->ast = api_valid_object(&v, "astJson", program_flags);
 	c->in.blockly = api_valid_text(&v, "blocklyXml", program_flags,
 		program_flags & API_REQUIRED ? 1 : 0, TEXT_MAX);

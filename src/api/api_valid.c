@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <strings.h>
 
+#include "api/api_audit.h"
 #include "base/log.h"
 #include "base/num.h"
 #include "http/http_reply.h"
@@ -85,8 +86,10 @@ bool api_valid_done(struct api_valid *v)
 
 	if (v->items_cnt == 0) {
 		buf_fini(&v->items);
+		api_audit_begin(v->req);
 		return true;
 	}
+	api_audit_refuse(v->req);
 	buf_init(&all, 0);
 	buf_add_char(&all, '[');
 	buf_add_str(&all, buf_str(&v->items));

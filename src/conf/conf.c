@@ -196,6 +196,11 @@ static bool is_absolute(const char *v)
 	return v[0] == '/';
 }
 
+static bool is_details(const char *v)
+{
+	return strcmp(v, "minimal") == 0 || strcmp(v, "full") == 0;
+}
+
 /* Texts that are not free. */
 static const struct {
 	size_t offset;
@@ -208,6 +213,7 @@ static const struct {
 	{offsetof(struct conf, http_address), is_address, "a numeric address"},
 	{offsetof(struct conf, metrics_address), is_address,
 		"a numeric address"},
+	{offsetof(struct conf, audit_details), is_details, "minimal or full"},
 	{offsetof(struct conf, run_dir), is_absolute, "an absolute path"},
 	{offsetof(struct conf, state_dir), is_absolute, "an absolute path"},
 };

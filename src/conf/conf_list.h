@@ -135,3 +135,10 @@ CONF_INT(spool_min_free_bytes, "evidence", "spool_min_free_bytes", "", 67108864,
 	0, 1099511627776, 0, "bytes of the file system that the spool leaves free")
 CONF_INT(spool_fsync_ms, "evidence", "fsync_ms", "", 1000, -1, 60000, 0,
 	"milliseconds between two fsyncs of the spool, 0: each message, -1: never")
+
+CONF_BOOL(audit_enabled, "audit", "enabled", "AUDIT_ENABLED", true, 1,
+	"keep an audit row of each step in logs")
+CONF_STR(audit_details, "audit", "details", "AUDIT_DETAILS", "minimal", 1,
+	"minimal, or full: with the bodies that callers sent")
+CONF_INT(audit_queue_max, "audit", "queue_max", "AUDIT_QUEUE_MAXSIZE", 50000, 1,
+	10000000, 1, "audit rows of a worker not yet taken by the logger")

@@ -320,8 +320,15 @@ static void send_reply(struct http_req *r, int status)
 		s->conf.on_done(r, status, bytes);
 }
 
+static void answered(struct http_req *r, int status)
+{
+	if (r->server->conf.on_answer != NULL)
+		r->server->conf.on_answer(r, status);
+}
+
 void http_server_finish(struct http_req *r, int status)
 {
+	answered(r, status);
 	if (r->ev != NULL)
 		send_reply(r, status);
 	req_free(r);
@@ -402,6 +409,7 @@ static void stream_done(struct http_req *r, int status)
 
 void http_server_stream_end(struct http_req *r)
 {
+	answered(r, r->stream.status);
 	if (r->ev == NULL) {
 		req_free(r);
 		return;
@@ -417,6 +425,7 @@ void http_server_stream_abort(struct http_req *r)
 	struct evhttp_request *ev;
 	struct bufferevent *bev;
 
+	answered(r, 500);
 	if (r->ev == NULL) {
 		req_free(r);
 		return;

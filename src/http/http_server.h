@@ -29,6 +29,9 @@ struct http_server_conf {
 	/* Runs for each routed request: reads the body, authenticates, then
 	 * calls req->route->handler. */
 	void (*dispatch)(struct http_req *req);
+	/* The handler answers, whether or not the client still waits: before
+	 * the reply is sent; 500 for a stream that breaks off. May be NULL. */
+	void (*on_answer)(struct http_req *req, int status);
 	/* After each reply, routed or not: metrics and access line. */
 	void (*on_done)(struct http_req *req, int status, size_t bytes);
 	/* Take another connection?  Asked before each; while the answer is no

@@ -6,13 +6,12 @@
 #define VERSION     1
 #define WORD_MAX    255
 #define MESSAGE_MAX 8192
-#define DETAILS_MAX 32768 /* JSON cannot be cut: past it {} is stored */
 
 void audit_rec_encode(struct buf *out, const struct audit_rec *rec)
 {
 	struct str details = rec->details_json;
 
-	if (details.p == NULL || details.len > DETAILS_MAX)
+	if (details.p == NULL || details.len > AUDIT_DETAILS_MAX)
 		details = STR("{}");
 	put_u8(out, VERSION);
 	buf_add(out, rec->id.b, sizeof(rec->id.b));
@@ -20,7 +19,7 @@ void audit_rec_encode(struct buf *out, const struct audit_rec *rec)
 	put_text(out, rec->level, WORD_MAX);
 	put_text(out, rec->module, WORD_MAX);
 	put_text(out, rec->message, MESSAGE_MAX);
-	put_text(out, details, DETAILS_MAX);
+	put_text(out, details, AUDIT_DETAILS_MAX);
 	put_text(out, rec->api_key, WORD_MAX);
 	put_text(out, rec->subject, WORD_MAX);
 	put_text(out, rec->correlation_id, WORD_MAX);

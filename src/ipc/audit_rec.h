@@ -8,6 +8,8 @@
 #include "base/str.h"
 #include "base/uuid.h"
 
+#define AUDIT_DETAILS_MAX 32768 /* JSON cannot be cut: past it {} is stored */
+
 struct audit_rec {
 	struct uuid id;
 	int64_t at_us;             /* wall */

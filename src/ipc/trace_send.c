@@ -2,10 +2,11 @@
  * trace_send.c - see trace_send.h.  One per worker process, on its loop.
  *
  * Rows of one turn of the loop are gathered in `out` and leave as one message.
- * While the socket is full, `out` waits and further rows go into two rings:
- * one for errors and audit rows, one for the rest.  Three quarters of
- * rows_max are open to the rest, and an urgent row that finds no room drives
- * out the oldest of the other ring: so samples go before errors.
+ * While the socket is full, `out` waits and further rows go into three rings:
+ * one for audit rows, one for errors, one for the rest.  Three quarters of
+ * rows_max are open to the rest, and an error that finds no room drives out
+ * the oldest of that ring: so samples go before errors.  Audit rows have
+ * limits of their own and take nobody's place.
  *
  * Accounting (shm.h): a row is counted as produced first and then either as
  * dropped or, just before its message is sent, as sent; so a worker may die
@@ -39,7 +40,7 @@ struct trace_send {
 	uint32_t out_rows;
 	bool flush_due; /* ev_flush is active */
 	bool blocked;   /* the socket was full, or is gone */
-	struct ring urgent, rest;
+	struct ring audit, urgent, rest;
 	struct buf row;       /* the row being encoded, with its head */
 	struct arena arena;   /* to read a row that is driven out */
 	uint64_t taken_seen;  /* rows taken at the last tick */
@@ -66,15 +67,29 @@ static uint64_t rows_sent(const struct trace_send *t)
 
 uint64_t trace_send_pending(const struct trace_send *t)
 {
-	return t->out_rows + t->urgent.rows_cnt + t->rest.rows_cnt;
+	return t->out_rows + t->audit.rows_cnt + t->urgent.rows_cnt +
+	       t->rest.rows_cnt;
 }
 
-/* Rows that the logger has not taken, wherever they are. */
-static uint64_t rows_ahead(const struct trace_send *t)
+/* Audit rows that the logger has not taken, wherever they are. */
+static uint64_t audit_ahead(const struct trace_send *t)
+{
+	uint64_t sent = shm_ev_sent(t->conf.slot, EV_AUDIT);
+	uint64_t taken = shm_ev_taken(t->conf.slot, EV_AUDIT);
+
+	return t->out_cls[EV_AUDIT] + t->audit.rows_cnt +
+	       (sent > taken ? sent - taken : 0);
+}
+
+/* The same of all other rows. */
+static uint64_t runs_ahead(const struct trace_send *t)
 {
 	uint64_t sent = rows_sent(t), taken = rows_taken(t);
+	uint64_t all =
+		trace_send_pending(t) + (sent > taken ? sent - taken : 0);
+	uint64_t audit = audit_ahead(t);
 
-	return trace_send_pending(t) + (sent > taken ? sent - taken : 0);
+	return all > audit ? all - audit : 0;
 }
 
 static void drop(struct trace_send *t, const struct ev_row *row,
@@ -134,7 +149,7 @@ static bool out_add(struct trace_send *t, struct str row)
 
 static void out_refill(struct trace_send *t)
 {
-	struct ring *rings[] = {&t->urgent, &t->rest};
+	struct ring *rings[] = {&t->audit, &t->urgent, &t->rest};
 	struct str row;
 
 	for (size_t i = 0; i < NELEM(rings); i++)
@@ -269,9 +284,12 @@ struct trace_send *trace_send_new(
 	t->conf = *conf;
 	if (t->conf.rows_max == 0)
 		t->conf.rows_max = 1;
+	if (t->conf.audit_max == 0)
+		t->conf.audit_max = 1;
 	buf_init(&t->out, 0);
 	buf_init(&t->row, 0);
 	arena_init(&t->arena, 0);
+	ring_init(&t->audit, conf->ring_bytes);
 	ring_init(&t->urgent, conf->ring_bytes / 2);
 	ring_init(&t->rest, conf->ring_bytes / 2);
 	out_reset(t);
@@ -291,9 +309,11 @@ static bool make_room(struct trace_send *t, enum evidence_class cls)
 {
 	uint64_t max = t->conf.rows_max;
 
+	if (cls == EV_AUDIT)
+		return audit_ahead(t) < t->conf.audit_max;
 	if (!evidence_is_urgent(cls))
-		return rows_ahead(t) < max - max / 4;
-	return rows_ahead(t) < max ||
+		return runs_ahead(t) < max - max / 4;
+	return runs_ahead(t) < max ||
 	       drop_oldest(t, &t->rest, EV_DROP_QUEUE_MAX);
 }
 
@@ -314,7 +334,9 @@ static void hand_over(
 	struct str whole = buf_str(&t->row);
 	struct ev_row row = {
 		type, cls, {whole.p + EV_ROW_HEAD, whole.len - EV_ROW_HEAD}};
-	struct ring *ring = evidence_is_urgent(cls) ? &t->urgent : &t->rest;
+	struct ring *ring = cls == EV_AUDIT           ? &t->audit
+			    : evidence_is_urgent(cls) ? &t->urgent
+						      : &t->rest;
 
 	metric_add(M_EV_PRODUCED_AUDIT + cls, 1);
 	if (!make_room(t, cls)) {
@@ -381,12 +403,14 @@ void trace_send_free(struct trace_send **tp)
 		(struct str){
 			t->out.p + EV_HEAD_BYTES, t->out.len - EV_HEAD_BYTES},
 		EV_DROP_SHUTDOWN);
-	while (drop_oldest(t, &t->urgent, EV_DROP_SHUTDOWN) ||
+	while (drop_oldest(t, &t->audit, EV_DROP_SHUTDOWN) ||
+		drop_oldest(t, &t->urgent, EV_DROP_SHUTDOWN) ||
 		drop_oldest(t, &t->rest, EV_DROP_SHUTDOWN))
 		;
 	event_free(t->ev_flush);
 	event_free(t->ev_write);
 	event_free(t->ev_sync);
+	ring_fini(&t->audit);
 	ring_fini(&t->urgent);
 	ring_fini(&t->rest);
 	buf_fini(&t->out);

@@ -2,7 +2,7 @@
  * trace_send.h - worker side of the evidence path: records gathered during a
  * turn of the loop, one SOCK_SEQPACKET message, never blocking; behind a full
  * socket a bounded ring; behind that, drop and count by class and reason.
- * Samples are dropped before errors.
+ * Samples are dropped before errors; audit rows have a queue of their own.
  */
 #ifndef IPC_TRACE_SEND_H
 #define IPC_TRACE_SEND_H
@@ -17,7 +17,8 @@ struct trace_send;
 struct trace_send_conf {
 	int fd; /* worker's end of the pair, nonblocking */
 	unsigned slot;
-	uint64_t rows_max; /* rows not yet taken by the logger */
+	uint64_t rows_max;  /* runs not yet taken by the logger */
+	uint64_t audit_max; /* the same of audit rows, which have their own */
 	size_t ring_bytes;
 };
 

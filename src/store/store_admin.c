@@ -320,7 +320,18 @@ int store_apikey_create(struct db_sync *db, const char *client,
 		"now(), $2, $3, $4, true, 'gamectl', $5) "
 		"ON CONFLICT DO NOTHING RETURNING \"apiKey\"), "
 		"a AS (INSERT INTO gamed.admin_key (prefix) "
-		"SELECT \"apiKey\" FROM k WHERE $6) "
+		"SELECT \"apiKey\" FROM k WHERE $6), "
+		"d AS (SELECT \"apiKey\", json_build_object('client', "
+		"$3::text, 'description', $4::text) AS said FROM k), "
+		"l AS (INSERT INTO public.logs (id, created_at, updated_at, "
+		"log_level, module, message, details) "
+		"SELECT gen_random_uuid(), now(), now(), 'INFO', 'api_key', "
+		"'Creating API key', said FROM d UNION ALL "
+		/* stands behind the first by its time */
+		"SELECT gen_random_uuid(), now() + interval '1 microsecond', "
+		"now(), 'SUCCESS', 'api_key', 'API key created successfully', "
+		"json_build_object('client', $3::text, 'description', "
+		"$4::text, 'apiKey', \"apiKey\") FROM d) "
 		"SELECT count(*) FROM k";
 	static const struct db_stmt stmt = {.name = "apikey_create",
 		.sql = sql,
@@ -385,7 +396,12 @@ int store_apikey_revoke(struct db_sync *db, const char *prefix,
 		"WITH k AS (SELECT id, coalesce(active, false) AS active "
 		"FROM public.apikey WHERE \"apiKey\" = $1 FOR UPDATE), "
 		"r AS (UPDATE public.apikey a SET active = false, "
-		"updated_at = now() FROM k WHERE a.id = k.id AND k.active) "
+		"updated_at = now() FROM k WHERE a.id = k.id AND k.active), "
+		"l AS (INSERT INTO public.logs (id, created_at, updated_at, "
+		"log_level, module, message, details) "
+		"SELECT gen_random_uuid(), now(), now(), 'SUCCESS', "
+		"'api_key', 'API key revoked successfully', "
+		"json_build_object('prefix', $1) FROM k) "
 		"SELECT active FROM k";
 	static const struct db_stmt stmt = {.name = "apikey_revoke",
 		.sql = sql,

@@ -60,7 +60,10 @@ struct store_new_apikey {
 	char key[STORE_APIKEY_LEN + 1]; /* the plaintext, stored nowhere */
 };
 
-/* description may be NULL. */
+/*
+ * Making and revoking a key leave their rows in the audit table, in the same
+ * transaction.  description may be NULL.
+ */
 int store_apikey_create(struct db_sync *db, const char *client,
 	const char *description, bool admin, struct store_new_apikey *k_r,
 	struct err *err_r) MUST_CHECK;

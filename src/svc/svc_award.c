@@ -153,26 +153,36 @@ static void data_default(struct svc_award *a, const char *name, struct str s)
 	a->full_data.n++;
 }
 
+/* A member of another type than text is left as it was, and skipped. */
+struct str svc_award_key(const struct svc_award *a)
+{
+	const struct str none = {NULL, 0};
+	const struct {
+		const char *name;
+		struct str absent; /* what is put in for it */
+	} members[] = {{"eventId", a->header_key}, {"idempotencyKey", none},
+		{"correlationId", a->correlation_id}};
+
+	for (unsigned i = 0; i < NELEM(members); i++) {
+		const struct jv *v =
+			a->data ? jv_member(a->data, members[i].name) : NULL;
+		struct str s = v == NULL           ? members[i].absent
+			       : v->type == JV_STR ? v->u.s
+						   : none;
+
+		if (s.p != NULL && str_trim(s).len > 0)
+			return str_trim(s);
+	}
+	return a->correlation_id;
+}
+
 static void complete_data(struct svc_award *a)
 {
-	static const char *const names[] = {
-		"eventId", "idempotencyKey", "correlationId"};
-	const struct jv *v = NULL;
-
 	copy_data(a);
 	data_default(a, "correlationId", a->correlation_id);
 	if (a->header_key.p)
 		data_default(a, "eventId", a->header_key);
-	for (unsigned i = 0; i < NELEM(names); i++) {
-		v = jv_member(&a->full_data, names[i]);
-		if (v && v->type == JV_STR && str_trim(v->u.s).len)
-			break;
-	}
-	/* the correlation id that was put in is a string and not blank, but
-	 * a member of another type is left as it was */
-	a->key = v && v->type == JV_STR ? str_trim(v->u.s) : (struct str){0};
-	if (a->key.len == 0)
-		a->key = a->correlation_id;
+	a->key = svc_award_key(a);
 	a->key_is_ours =
 		!a->correlation_given && str_eq(a->key, a->correlation_id);
 }

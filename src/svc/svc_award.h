@@ -102,6 +102,10 @@ struct svc_award {
 	struct svc_write write;
 };
 
+/* The key that makes two awards one: the first text that is not blank among
+ * eventId, idempotencyKey and correlationId of the data, completed by the
+ * headers.  Of `data`, `header_key` and `correlation_id` alone. */
+struct str svc_award_key(const struct svc_award *a);
 void svc_award_start(struct svc_award *a);
 
 /* 3 to 60 of A-Z a-z 0-9 _ - (api.md 2). */

@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "api/api.h"
+#include "api/api_audit.h"
 #include "auth/auth.h"
 #include "base/clock.h"
 #include "base/log.h"
@@ -440,6 +441,7 @@ static void open_server(struct app *app)
 		.idle_timeout_s = (unsigned)conf->http_idle_timeout_s,
 		.handler_timeout_ms = (uint32_t)conf->http_handler_timeout_ms,
 		.dispatch = api_dispatch,
+		.on_answer = api_audit_end,
 		.on_done = request_on_done,
 		.may_accept = may_accept,
 		.on_connections = connections_changed,
@@ -456,6 +458,7 @@ static void init(const struct inherit *in)
 		.fd = in->trace_fd,
 		.slot = in->slot,
 		.rows_max = (uint64_t)in->conf->trace_queue_max,
+		.audit_max = (uint64_t)in->conf->audit_queue_max,
 		.ring_bytes = TRACE_RING_BYTES,
 	};
 

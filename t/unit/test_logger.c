@@ -245,6 +245,7 @@ static void worker_start(void)
 	struct trace_send_conf c = {.fd = rig.pair[0],
 		.slot = WORKER,
 		.rows_max = 1000000,
+		.audit_max = 1000000,
 		.ring_bytes = 4 * 1024 * 1024};
 
 	shm_attach(rig.shm, WORKER, SHM_WORKER);

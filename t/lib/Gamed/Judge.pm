@@ -44,7 +44,7 @@ sub _evidence_rows {
 	my ($self) = @_;
 
 	return $self->{d}{pg}->psql('select (select count(*) from '
-		. 'strategyexecutionlog) + (select count(*) from logs)');
+		. 'strategyexecutionlog) + (select count(*) from logs where module <> $$api_key$$)');
 }
 
 # One scrape, compared with the one before; undef when there is none (stats
