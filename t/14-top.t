@@ -32,21 +32,21 @@ my $ast = $json->encode({ type => 'program', id => 'p', rules => [],
 			left => { type => 'literal', value => 6 },
 			right => { type => 'field', path => 'data.by' } } } });
 
-# A realm whose name would move a cursor, and one that comes before it.
-my $evil = "evil\e[2J realm";
-my %realm = (calm => 'calm', evil => $evil);
+# A strategy whose name would move a cursor, and one that comes before it.
+my $evil = "evil\e[2J name";
+my %name = (calm => 'calm', evil => $evil);
 my $sql_id = 'gen_random_uuid(), now(), now()';
 my $game = $pg->psql(<<"SQL");
 insert into games (id, created_at, updated_at, "externalGameId", "strategyId",
 	platform, "apiKey_used")
 values ($sql_id, 'top', 'default', 'web', '$owner') returning id
 SQL
-for my $task (sort keys %realm) {
-	my $name = $realm{$task} =~ s/\e/' || chr(27) || '/r;
+for my $task (sort keys %name) {
+	my $name = $name{$task} =~ s/\e/' || chr(27) || '/r;
 	my $strategy = $pg->psql(<<"SQL");
 insert into strategydefinition (id, created_at, updated_at, "realmId", name,
 	type, version, status, "astJson")
-values ($sql_id, '$name', 'divide', 'DSL_FULL', 1, 'PUBLISHED', '$ast')
+values ($sql_id, 'the realm', '$name', 'DSL_FULL', 7, 'PUBLISHED', '$ast')
 returning id
 SQL
 	$pg->psql(<<"SQL");
@@ -120,7 +120,7 @@ subtest 'before anything has happened' => sub {
 };
 
 is(award('calm', 2), 200, 'an award') for 1 .. 6;
-is(award('evil', 2), 200, 'an award of the other realm') for 1 .. 3;
+is(award('evil', 2), 200, 'an award of the other strategy') for 1 .. 3;
 is(award('evil', 0), 400, 'a run that fails') for 1 .. 4;
 
 subtest 'the figures are those of what was sent' => sub {
@@ -133,7 +133,12 @@ subtest 'the figures are those of what was sent' => sub {
 
 	is($f->{frame}, 1, 'the first frame');
 	ok($f->{since_start}, 'has its rates since the start');
-	is_deeply([map { $_->{realm} } @s], ['calm', $evil], 'realms by name');
+	is_deeply([map { $_->{name} } @s], ['calm', $evil], 'strategies by name');
+	is_deeply([map { [@$_{qw(version realm type)}] } @s],
+		[(([7, 'the realm', 'DSL_FULL']) x 2)], 'which ones');
+	is(join(' ', sort map { $_->{id} } @s),
+		$pg->psql(q(select string_agg(id::text, ' ' order by id::text)
+			from strategydefinition)), 'with their ids');
 	is_deeply([map { [@$_{qw(ok error timeout limit)}] } @s],
 		[[6, 0, 0, 0], [3, 4, 0, 0]], 'runs by status');
 	is($s[0]{code}, undef, 'no code where nothing failed');
@@ -147,7 +152,7 @@ subtest 'the figures are those of what was sent' => sub {
 	$awards += $_->{awards} for by_kind('process', @lines);
 	is($awards, 9, 'awards by process');
 	my ($first) = by_kind('strategy', frame('-s', 'errors'));
-	is($first->{realm}, $evil, 'sorted by errors');
+	is($first->{name}, $evil, 'sorted by errors');
 };
 
 subtest 'text' => sub {
@@ -157,7 +162,7 @@ subtest 'text' => sub {
 	like($out, qr/^gamed \S+, up \S+, generation 1, workers 2, database connected; rates since the start$/m,
 		'the server');
 	like($out, qr/^worker +\d+ +\d+ +1 /m, 'a worker');
-	like($out, qr/^evil\?\[2J realm +DSL_FULL +[\d.]+ +[\d.]+ .* 4 +0  DSL_ARITH_DIV_BY_ZERO/m,
+	like($out, qr/^evil\?\[2J name +7 +[\d.]+ +[\d.]+ .* 4 the realm +DSL_ARITH_DIV_BY_ZERO/m,
 		'a strategy, its name tamed');
 	unlike($out, qr/[^\n\x20-\x7e]/, 'no byte moves the cursor');
 	like($out, qr/^error +[\d.]+ /m, 'a class of evidence');
@@ -203,7 +208,7 @@ subtest 'rates' => sub {
 	my ($rate, $end) = (0, 0);
 	while (my @lines = next_frame($t)) {
 		my ($f) = by_kind('frame', @lines);
-		my ($s) = grep { $_->{realm} eq 'calm' } by_kind('strategy', @lines);
+		my ($s) = grep { $_->{name} eq 'calm' } by_kind('strategy', @lines);
 		ok(!$f->{since_start}, "frame $f->{frame} is over its interval");
 		cmp_ok($f->{window_s}, '>=', 0.5, 'which is what was asked for');
 		$rate += $s->{runs_per_s} * $f->{window_s};

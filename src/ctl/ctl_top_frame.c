@@ -72,20 +72,6 @@ static void take_process(struct top_sample *s, const struct jv *v)
 	p->cpu_us = num(v, "cpu_us");
 }
 
-static void take_code(struct top_strategy *t, const struct jv *codes)
-{
-	if (codes == NULL || codes->type != JV_OBJ)
-		return;
-	for (uint32_t i = 0; i < codes->n; i++) {
-		const struct jv_member *m = &codes->u.obj[i];
-
-		if (m->val.type != JV_INT || m->val.u.i <= t->code_cnt)
-			continue;
-		copy(t->code, sizeof(t->code), m->key);
-		t->code_cnt = m->val.u.i;
-	}
-}
-
 static void take_strategy(struct top_sample *s, const struct jv *v)
 {
 	struct top_strategy *t = &s->strategy[s->strategy_cnt];
@@ -94,18 +80,20 @@ static void take_strategy(struct top_sample *s, const struct jv *v)
 	if (s->strategy_cnt == NELEM(s->strategy))
 		return;
 	s->strategy_cnt++;
+	copy(t->id, sizeof(t->id), text(v, "id"));
+	copy(t->name, sizeof(t->name), text(v, "name"));
 	copy(t->realm, sizeof(t->realm), text(v, "realm"));
+	copy(t->code, sizeof(t->code), text(v, "code"));
+	t->version = num(v, "version");
 	copy(t->type, sizeof(t->type), text(v, "type"));
 	for (size_t i = 0; i < NELEM(statuses); i++)
 		t->runs[i] = num(v, statuses[i]);
 	t->nodes = num(v, "nodes");
-	t->dropped = num(v, "dropped");
 	t->duration_us = num(v, "duration_us");
 	if (buckets && buckets->type == JV_ARR)
 		for (uint32_t i = 0; i < buckets->n && i < SHM_DSL_BUCKETS; i++)
 			if (buckets->u.arr[i].type == JV_INT)
 				t->bucket[i] = buckets->u.arr[i].u.i;
-	take_code(t, jv_member(v, "codes"));
 }
 
 static void take_evidence(struct top_sample *s, const struct jv *v)
@@ -258,8 +246,8 @@ static void rate_strategy(const struct top_sample *s, struct top_strategy *t,
 	int64_t bucket[SHM_DSL_BUCKETS], runs = 0, errors = 0, us;
 
 	for (unsigned i = 0; before && i < before->strategy_cnt; i++)
-		if (strcmp(before->strategy[i].realm, t->realm) == 0 &&
-			strcmp(before->strategy[i].type, t->type) == 0)
+		if (strcmp(before->strategy[i].id, t->id) == 0 &&
+			strcmp(before->strategy[i].name, t->name) == 0)
 			b = &before->strategy[i];
 	for (unsigned i = 0; i < SHM_DSL_STATUSES; i++) {
 		runs += grown(t->runs[i], b->runs[i]);
@@ -331,9 +319,11 @@ const char *top_sort_name(enum top_sort s)
 static int by_name(const void *a, const void *b)
 {
 	const struct top_strategy *x = a, *y = b;
-	int c = strcmp(x->realm, y->realm);
+	int c = strcmp(x->name, y->name);
 
-	return c ? c : strcmp(x->type, y->type);
+	if (c == 0)
+		c = (x->version > y->version) - (x->version < y->version);
+	return c ? c : strcmp(x->id, y->id);
 }
 
 static int falling(double a, double b, const void *x, const void *y)

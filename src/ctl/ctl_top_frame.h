@@ -2,7 +2,7 @@
  * ctl_top_frame.h - what `gamectl top` shows at one moment: a sample is the
  * answer of the admin socket to `top`, its counters as they stand; a frame is
  * the difference of two samples as rates.  Everything is in the caller's
- * storage, about 400 kB a sample: static.
+ * storage, about 150 kB a sample: static.
  */
 #ifndef CTL_CTL_TOP_FRAME_H
 #define CTL_CTL_TOP_FRAME_H
@@ -13,7 +13,7 @@
 #include "shm/shm.h"
 
 #define TOP_NAME_MAX       116 /* bytes of a realm or a code, with the NUL */
-#define TOP_STRATEGIES_MAX (SHM_REALMS_MAX * SHM_DSL_TYPES)
+#define TOP_STRATEGIES_MAX SHM_STRATEGIES_MAX
 
 struct top_process {
 	char role[16];
@@ -25,12 +25,13 @@ struct top_process {
 };
 
 struct top_strategy {
-	char realm[TOP_NAME_MAX], type[16];
+	char id[40]; /* "_other": those without counters of their own */
+	char name[TOP_NAME_MAX], realm[TOP_NAME_MAX], type[16];
+	int64_t version;
 	int64_t runs[SHM_DSL_STATUSES]; /* ok, error, timeout, limit */
-	int64_t nodes, dropped, duration_us;
+	int64_t nodes, duration_us;
 	int64_t bucket[SHM_DSL_BUCKETS]; /* not cumulative */
-	char code[TOP_NAME_MAX];         /* the most frequent one, or "" */
-	int64_t code_cnt;
+	char code[TOP_NAME_MAX];         /* of a late failure, or "" */
 	/* rates */
 	double runs_s, errors_s;
 	double mean_ms, p50_ms, p99_ms; /* -1: no run */

@@ -7,8 +7,9 @@
 
 #include "json/json_out.h"
 
-#define AMOUNT_MAX 32
-#define NAME_WIDTH 26 /* code points of a realm */
+#define AMOUNT_MAX  32
+#define NAME_WIDTH  26 /* code points */
+#define REALM_WIDTH 18
 
 /* ---- pieces ------------------------------------------------------------- */
 
@@ -132,24 +133,26 @@ static void strategies(
 	char mean[AMOUNT_MAX], p50[AMOUNT_MAX], p99[AMOUNT_MAX];
 
 	start(b, TOP_HEADING);
-	add_name(b, "STRATEGIES of realm", NAME_WIDTH);
-	buf_printf(b, " %-10s %9s %9s %8s %8s %8s %10s %8s  by %s", "type",
-		"runs/s", "errors/s", "mean ms", "p50 ms", "p99 ms", "errors",
-		"dropped", top_sort_name(sort));
+	add_name(b, "STRATEGIES", NAME_WIDTH);
+	buf_printf(b, " %4s %9s %9s %8s %8s %8s %8s ", "ver", "runs/s",
+		"errors/s", "mean ms", "p50 ms", "p99 ms", "errors");
+	add_name(b, "realm", REALM_WIDTH);
+	buf_printf(b, " by %s", top_sort_name(sort));
 	end(b);
 	for (unsigned i = 0; i < s->strategy_cnt; i++) {
 		const struct top_strategy *t = &s->strategy[i];
 
 		start(b, t->errors_s > 0 ? TOP_ALARM : TOP_PLAIN);
-		add_name(b, t->realm, NAME_WIDTH);
+		add_name(b, *t->name ? t->name : t->id, NAME_WIDTH);
 		buf_printf(b,
-			" %-10s %9.1f %9.1f %8s %8s %8s %10" PRId64 " %8" PRId64
-			"  ",
-			t->type, t->runs_s, t->errors_s,
+			" %4" PRId64 " %9.1f %9.1f %8s %8s %8s %8" PRId64 " ",
+			t->version, t->runs_s, t->errors_s,
 			millis(t->mean_ms, mean), millis(t->p50_ms, p50),
 			millis(t->p99_ms, p99),
-			t->runs[1] + t->runs[2] + t->runs[3], t->dropped);
-		add_name(b, t->code, t->code_cnt ? 32 : 0);
+			t->runs[1] + t->runs[2] + t->runs[3]);
+		add_name(b, t->realm, REALM_WIDTH);
+		buf_add_char(b, ' ');
+		add_name(b, t->code, *t->code ? 32 : 0);
 		end(b);
 	}
 }
@@ -367,6 +370,9 @@ static void json_strategy(struct buf *b, const struct top_strategy *t)
 	struct json_out o;
 
 	line_start(&o, b, "strategy");
+	json_out_kv_cstr(&o, "id", t->id);
+	json_out_kv_cstr(&o, "name", t->name);
+	json_out_kv_int(&o, "version", t->version);
 	json_out_kv_cstr(&o, "realm", t->realm);
 	json_out_kv_cstr(&o, "type", t->type);
 	json_out_kv_int(&o, "ok", t->runs[0]);
@@ -374,9 +380,8 @@ static void json_strategy(struct buf *b, const struct top_strategy *t)
 	json_out_kv_int(&o, "timeout", t->runs[2]);
 	json_out_kv_int(&o, "limit", t->runs[3]);
 	json_out_kv_int(&o, "nodes", t->nodes);
-	json_out_kv_int(&o, "dropped", t->dropped);
 	json_out_kv_str(&o, "code",
-		t->code_cnt ? str_from(t->code) : (struct str){NULL, 0});
+		*t->code ? str_from(t->code) : (struct str){NULL, 0});
 	kv_float(&o, "runs_per_s", t->runs_s);
 	kv_float(&o, "errors_per_s", t->errors_s);
 	kv_ms(&o, "mean_ms", t->mean_ms);

@@ -51,6 +51,15 @@ struct metric_realm {
 	struct metric_dsl_sum type[SHM_DSL_TYPES];
 };
 
+/* Label as of metric_strategy, "_other" for those without one. */
+struct metric_strategy {
+	struct metric_label label;
+	uint64_t runs[SHM_DSL_STATUSES];
+	uint64_t bucket[SHM_DSL_BUCKETS]; /* not cumulative */
+	uint64_t duration_ns, nodes;
+	struct metric_label code; /* of a late failure, or empty */
+};
+
 struct metric_error {
 	unsigned realm, type; /* realm is an index of realm[] below */
 	struct metric_label code;
@@ -70,7 +79,7 @@ struct metric_evidence {
 	uint64_t in_workers, in_sockets, in_logger;
 };
 
-/* About 350 kB: static or on the heap. */
+/* About 500 kB: static or on the heap. */
 struct metric_totals {
 	uint64_t boot_us; /* wall time */
 	uint64_t cpu_us;  /* of all processes there ever were */
@@ -84,6 +93,8 @@ struct metric_totals {
 	struct metric_route route[SHM_ROUTES_MAX]; /* the first routes_cnt */
 	struct metric_realm realm[SHM_REALMS_MAX];
 	unsigned realm_cnt;
+	struct metric_strategy strategy[SHM_STRATEGIES_MAX];
+	unsigned strategy_cnt;
 	struct metric_error error[SHM_SERIES_MAX];
 	unsigned error_cnt;
 };

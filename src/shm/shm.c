@@ -57,6 +57,7 @@ static struct shm *map_new(int flags)
 	shm_put(&h->boot_us, (uint64_t)clock_wall_us());
 	label_write(&h->realm[SHM_REALMS_MAX - 1], STR(OTHER));
 	label_write(&h->code[SHM_CODES_MAX - 1], STR(OTHER));
+	label_write(&h->strategy[SHM_STRATEGIES_MAX - 1], STR(OTHER));
 	for (unsigned type = 0; type < SHM_DSL_TYPES; type++)
 		shm_put(&h->series[SHM_SERIES_MAX - SHM_DSL_TYPES + type],
 			SHM_SERIES_KEY(

@@ -20,6 +20,7 @@
 #define SHM_ROUTES_MAX     128
 #define SHM_REALMS_MAX     256 /* the last one is _other */
 #define SHM_CODES_MAX      64  /* the last one is _other */
+#define SHM_STRATEGIES_MAX 256 /* the last one is _other */
 #define SHM_SERIES_MAX     512 /* of realm, type and code; see metric_dsl */
 #define SHM_STATUS_CLASSES 5   /* 1xx to 5xx */
 #define SHM_DSL_TYPES      2
@@ -113,6 +114,11 @@ void metric_http(unsigned route, int status, uint64_t duration_ns,
 /* type 0 DSL_FULL, 1 DSL_EXTEND; status as enum dsl_status; code NULL: ok. */
 void metric_dsl(struct str realm, unsigned type, unsigned status,
 	const char *code, uint64_t duration_ns, uint32_t nodes);
+/* The same run by stored strategy, for the admin socket: no series of the
+ * exposition.  The label is id, version, type, realm and name, each but the
+ * last with a newline behind it, cut to 112 bytes of UTF-8. */
+void metric_strategy(struct str label, unsigned status, const char *code,
+	uint64_t duration_ns, uint32_t nodes);
 void metric_dsl_dropped(struct str realm, unsigned type);
 /* The series of the realm exist from now on, at zero. */
 void metric_dsl_known(struct str realm);

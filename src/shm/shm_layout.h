@@ -15,7 +15,7 @@
 #include "shm/shm.h"
 
 #define SHM_MAGIC   0x316d6873646d6167ULL /* "gamdshm1" */
-#define SHM_VERSION 1
+#define SHM_VERSION 2
 
 typedef _Atomic uint64_t shm_u64;
 typedef _Atomic uint32_t shm_u32;
@@ -47,6 +47,7 @@ struct shm_head {
 	shm_u32 generation[SHM_GENERATIONS];
 	struct shm_label realm[SHM_REALMS_MAX]; /* the last one is _other */
 	struct shm_label code[SHM_CODES_MAX];   /* the last one is _other */
+	struct shm_label strategy[SHM_STRATEGIES_MAX]; /* as realm */
 	/* Anybody, once: SHM_SERIES_KEY of realm, type and code; 0: free. */
 	shm_u64 series[SHM_SERIES_MAX];
 };
@@ -72,6 +73,16 @@ struct shm_dsl {
 	shm_u64 unused[10];
 };
 
+/* Runs of one stored strategy; 2 cache lines. */
+struct shm_strategy {
+	shm_u64 bucket[SHM_DSL_BUCKETS]; /* all statuses, not cumulative */
+	shm_u64 runs[SHM_DSL_STATUSES];
+	shm_u64 duration_ns;
+	shm_u64 nodes;
+	shm_u64 code; /* index + 1 of the last failure's code, 0: none */
+	shm_u64 unused[9];
+};
+
 struct shm_slot {
 	shm_u32 role; /* enum shm_role, of the last holder */
 	shm_u32 pid;
@@ -93,6 +104,7 @@ struct shm_slot {
 	HOT_ALIGNED struct shm_route route[SHM_ROUTES_MAX];
 	shm_u64 errors[SHM_SERIES_MAX];
 	struct shm_dsl dsl[SHM_REALMS_MAX][SHM_DSL_TYPES];
+	HOT_ALIGNED struct shm_strategy strategy[SHM_STRATEGIES_MAX];
 };
 
 struct shm {
@@ -103,6 +115,7 @@ struct shm {
 _Static_assert(sizeof(struct shm_label) == 128, "label");
 _Static_assert(sizeof(struct shm_route) == 128, "route");
 _Static_assert(sizeof(struct shm_dsl) % 128 == 0, "dsl");
+_Static_assert(sizeof(struct shm_strategy) == 256, "strategy");
 _Static_assert(offsetof(struct shm_slot, plain) == 128, "slot head");
 _Static_assert(sizeof(struct shm_slot) % 128 == 0, "slot");
 _Static_assert(ATOMIC_LLONG_LOCK_FREE == 2, "64-bit atomics are lock-free");

@@ -2,6 +2,7 @@
 #include "stats/stats_report.h"
 
 #include "base/clock.h"
+#include "base/num.h"
 #include "dsl/dsl_error.h"
 #include "ipc/evidence.h"
 #include "json/json_out.h"
@@ -137,67 +138,42 @@ static void report_status(struct buf *b, const struct stats_report *r)
 
 /* ---- top ---------------------------------------------------------------- */
 
-static void strategy_runs(struct json_out *o, const struct metric_dsl_sum *sum)
+/* The next part of a label of metric_strategy; what is missing is empty. */
+static struct str label_part(struct str *rest)
 {
-	uint64_t duration_ns = 0;
+	const char *nl = rest->len ? memchr(rest->p, '\n', rest->len) : NULL;
+	struct str part = {rest->p, nl ? (size_t)(nl - rest->p) : rest->len};
+	size_t taken = part.len + (nl != NULL);
 
-	for (unsigned i = 0; i < SHM_DSL_STATUSES; i++) {
-		uint64_t cnt = 0;
-
-		for (unsigned k = 0; k < SHM_DSL_BUCKETS; k++)
-			cnt += sum->bucket[i][k];
-		kv_uint(o, dsl_status_name(i), cnt);
-		duration_ns += sum->duration_ns[i];
-	}
-	kv_uint(o, "nodes", sum->nodes);
-	kv_uint(o, "dropped", sum->dropped);
-	kv_uint(o, "duration_us", duration_ns / 1000);
-	json_out_key(o, "buckets"); /* of all statuses, not cumulative */
-	json_out_arr(o);
-	for (unsigned k = 0; k < SHM_DSL_BUCKETS; k++) {
-		uint64_t cnt = 0;
-
-		for (unsigned i = 0; i < SHM_DSL_STATUSES; i++)
-			cnt += sum->bucket[i][k];
-		json_out_uint(o, cnt);
-	}
-	json_out_arr_end(o);
+	*rest = (struct str){rest->p + taken, rest->len - taken};
+	return part;
 }
 
-static bool has_run(const struct metric_dsl_sum *sum)
+static void report_strategy(struct buf *b, const struct metric_strategy *m)
 {
-	for (unsigned i = 0; i < SHM_DSL_STATUSES; i++)
-		for (unsigned k = 0; k < SHM_DSL_BUCKETS; k++)
-			if (sum->bucket[i][k])
-				return true;
-	return false;
-}
-
-static void report_strategy(struct buf *b, const struct metric_totals *t,
-	unsigned realm, unsigned type)
-{
-	static const char *const types[SHM_DSL_TYPES] = {
-		"DSL_FULL", "DSL_EXTEND"};
-	const struct metric_realm *r = &t->realm[realm];
+	struct str rest = {m->label.text, m->label.len};
 	struct json_out o;
+	int64_t version;
 
-	if (!has_run(&r->type[type]))
-		return;
 	line_start(&o, b, "strategy");
-	json_out_kv_str(&o, "realm", (struct str){r->label.text, r->label.len});
-	json_out_kv_cstr(&o, "type", types[type]);
-	strategy_runs(&o, &r->type[type]);
-	json_out_key(&o, "codes");
-	json_out_obj(&o);
-	for (unsigned i = 0; i < t->error_cnt; i++) {
-		const struct metric_error *e = &t->error[i];
-
-		if (e->realm != realm || e->type != type || e->cnt == 0)
-			continue;
-		json_out_key_str(&o, (struct str){e->code.text, e->code.len});
-		json_out_uint(&o, e->cnt);
-	}
-	json_out_obj_end(&o);
+	json_out_kv_str(&o, "id", label_part(&rest));
+	if (num_parse_i64(label_part(&rest), &version) < 0)
+		version = 0;
+	json_out_kv_int(&o, "version", version);
+	json_out_kv_str(&o, "type", label_part(&rest));
+	json_out_kv_str(&o, "realm", label_part(&rest));
+	json_out_kv_str(&o, "name", rest);
+	for (unsigned i = 0; i < SHM_DSL_STATUSES; i++)
+		kv_uint(&o, dsl_status_name(i), m->runs[i]);
+	kv_uint(&o, "nodes", m->nodes);
+	kv_uint(&o, "duration_us", m->duration_ns / 1000);
+	json_out_key(&o, "buckets"); /* of all statuses, not cumulative */
+	json_out_arr(&o);
+	for (unsigned i = 0; i < SHM_DSL_BUCKETS; i++)
+		json_out_uint(&o, m->bucket[i]);
+	json_out_arr_end(&o);
+	json_out_kv_str(&o, "code",
+		(struct str){m->code.len ? m->code.text : NULL, m->code.len});
 	line_end(&o);
 }
 
@@ -230,8 +206,8 @@ static void report_top(struct buf *b, const struct stats_report *r)
 	const struct metric_totals *t = r->totals;
 
 	report_status(b, r);
-	for (unsigned i = 0; i < t->realm_cnt * SHM_DSL_TYPES; i++)
-		report_strategy(b, t, i / SHM_DSL_TYPES, i % SHM_DSL_TYPES);
+	for (unsigned i = 0; i < t->strategy_cnt; i++)
+		report_strategy(b, &t->strategy[i]);
 	report_pipeline(b, t);
 }
 

@@ -3,7 +3,7 @@
  *
  *	status	lines of kind server, process, rates, queues, evidence
  *	top	those and, with counters that only grow, lines of kind strategy
- *		(each realm and type that has had runs) and pipeline
+ *		(each stored version that has had runs) and pipeline
  *	ledger	one line a class: produced = stored + spooled + queued +
  *		dropped, and the drops by reason
  *	metrics	the exposition as GET /metrics gives it

@@ -1,7 +1,9 @@
 /* svc_evidence.c - see svc_evidence.h.  Runs in workers. */
 #include "svc/svc_evidence.h"
 
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -14,7 +16,9 @@
 enum {
 	MASK_MAX = 32,    /* keys whose values are hidden */
 	TRACE_ALL = 8192, /* entries kept when no limit is set */
-	TEXT_KEEP_BYTES = 256 << 10
+	TEXT_KEEP_BYTES = 256 << 10,
+	LABEL_MAX = 112, /* metric_strategy */
+	REALM_END = 84   /* the rest is for the name */
 };
 
 struct svc_evidence {
@@ -325,17 +329,46 @@ static void send_row(struct svc_evidence *e, struct arena *a,
 	trace_send_run(e->app->trace, is_sample ? EV_SAMPLE : EV_ERROR, &rec);
 }
 
+/* As much of s as the label has room for, whole code points. */
+static size_t label_add(char *to, size_t at, size_t limit, struct str s)
+{
+	size_t len = s.len < limit - at ? s.len : limit - at;
+
+	while (len < s.len && len > 0 &&
+		((unsigned char)s.p[len] & 0xc0) == 0x80)
+		len--;
+	if (len > 0)
+		memcpy(to + at, s.p, len);
+	return at + len;
+}
+
+static void count_strategy(const struct svc_strategy *s, unsigned status,
+	const char *code, uint64_t duration_ns, uint32_t nodes)
+{
+	char label[LABEL_MAX];
+	size_t len;
+
+	len = (size_t)snprintf(label, sizeof(label), "%s\n%d\n%s\n", s->id_text,
+		(int)s->version, s->is_extend ? "DSL_EXTEND" : "DSL_FULL");
+	len = label_add(label, len, REALM_END, s->realm);
+	label[len++] = '\n';
+	len = label_add(label, len, LABEL_MAX, s->name);
+	metric_strategy(
+		(struct str){label, len}, status, code, duration_ns, nodes);
+}
+
 bool svc_evidence_record(struct svc_evidence *e, struct arena *a,
 	const struct svc_run *run, struct uuid *id_r)
 {
 	const struct svc_strategy *s = run->strategy;
 	const char *reason;
+	const char *code = run->status == DSL_STATUS_OK
+				   ? NULL
+				   : dsl_error_log_code(&run->run->err);
 
-	metric_dsl(s->realm, s->is_extend, run->status,
-		run->status == DSL_STATUS_OK
-			? NULL
-			: dsl_error_log_code(&run->run->err),
-		run->duration_ns, e->trace.total);
+	metric_dsl(s->realm, s->is_extend, run->status, code, run->duration_ns,
+		e->trace.total);
+	count_strategy(s, run->status, code, run->duration_ns, e->trace.total);
 	if (!e->app->conf->trace_enabled)
 		return false;
 	reason = keep_reason(e, run);

@@ -185,6 +185,12 @@ Test(shm, overflow_counts_under_other_and_is_visible)
 	cr_assert_eq(metric_slot(1, M_LABEL_OVERFLOW_REALM), 300 - 255 + 1);
 	cr_assert_eq(metric_slot(1, M_LABEL_OVERFLOW_CODE), 300 - 63);
 	cr_assert_eq(s->slot[1].dsl[SHM_REALMS_MAX - 1][1].nodes, 46);
+	for (int i = 0; i < 300; i++) {
+		snprintf(name, sizeof(name), "strategy-%d", i);
+		metric_strategy(str_from(name), 0, NULL, 1, 1);
+	}
+	cr_assert_eq(metric_slot(1, M_LABEL_OVERFLOW_STRATEGY), 300 - 255);
+	cr_assert_eq(s->slot[1].strategy[SHM_STRATEGIES_MAX - 1].nodes, 45);
 }
 
 static void bump(struct shm *s, unsigned i)

@@ -176,19 +176,22 @@ Test(report, answers_commands_with_lines)
 	cr_expect_not_null(strstr(b.p, "\n{\"kind\":\"process\",\"role\":"
 				       "\"worker\",\"slot\":1,"));
 	cr_expect_null(strstr(b.p, "\n\n"));
-	metric_dsl(STR("one"), 1, 1, "A", 6000000, 7);
-	metric_dsl(STR("one"), 1, 0, NULL, 1000000, 5);
+	metric_strategy(
+		STR("id\n3\nDSL_EXTEND\none\na\tname"), 1, "A", 6000000, 7);
+	metric_strategy(
+		STR("id\n3\nDSL_EXTEND\none\na\tname"), 0, NULL, 1000000, 5);
 	metric_dsl_known(STR("idle"));
 	metric_read(&totals, NELEM(routes));
 	buf_reset(&b);
 	cr_assert_eq(stats_report(&b, STR("top"), &r), 0);
 	buf_add_char(&b, '\0');
 	cr_expect_not_null(strstr(b.p,
-		"\n{\"kind\":\"strategy\",\"realm\":\"one\","
-		"\"type\":\"DSL_EXTEND\",\"ok\":1,\"error\":1,"
-		"\"timeout\":0,\"limit\":0,\"nodes\":12,\"dropped\":0,"
-		"\"duration_us\":7000,\"buckets\":[1,1,0,0,0,0,0,0,0,0,0,0,"
-		"0,0,0,0],\"codes\":{\"A\":1}}\n"));
+		"\n{\"kind\":\"strategy\",\"id\":\"id\",\"version\":3,"
+		"\"type\":\"DSL_EXTEND\",\"realm\":\"one\","
+		"\"name\":\"a\\tname\",\"ok\":1,\"error\":1,\"timeout\":0,"
+		"\"limit\":0,\"nodes\":12,\"duration_us\":7000,"
+		"\"buckets\":[1,1,0,0,0,0,0,0,0,0,0,0,0,0,0,0],"
+		"\"code\":\"A\"}\n"));
 	cr_expect_null(strstr(b.p, "\"idle\""), "a realm without runs");
 	cr_expect_null(strstr(b.p, "\n\n"));
 	buf_reset(&b);
