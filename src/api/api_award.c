@@ -66,6 +66,8 @@ static void fill_access_line(struct http_req *req, const struct svc_award *a)
 	req->write_ns = a->write_ns;
 	req->log_strategy = api_keep(req, a->strategy).p;
 	req->log_case = api_keep(req, a->case_name).p;
+	if (a->strategy_def != NULL)
+		req->log_version = a->strategy_def->version;
 	req->has_log_points = a->result == SVC_AWARD_STORED ||
 			      a->result == SVC_AWARD_REPLAYED ||
 			      a->result == SVC_AWARD_SIMULATED;

@@ -73,8 +73,10 @@ static void reply_sql_error(struct http_req *req, const struct db_reply *rep)
 				req, known[i].status, "%s", known[i].text);
 			return;
 		}
+	log_set_correlation(req->correlation_id);
 	log_errorx("statement failed handler=%s sqlstate=%s message=\"%s\"",
 		req->route->template, rep->sqlstate, rep->message);
+	log_set_correlation(NULL);
 	http_reply_error(req, 500, "Internal server error");
 }
 

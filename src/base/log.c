@@ -10,12 +10,19 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 
 #define LINE_MAX_BYTES 4000 /* below PIPE_BUF: written as a whole */
+#define MESSAGE_BYTES  1800 /* of them, escaped */
+#define FIELD_BYTES    700  /* of a value, escaped */
+#define ESCAPE_BYTES   6    /* longest escape of one character */
+#define REPEATS        8    /* lines remembered */
+#define REPEAT_MS      1000
+#define REPEAT_TEXT    200
 
 enum log_level log_threshold = LOG_L_INFO;
 
@@ -23,14 +30,24 @@ static struct {
 	const char *role;
 	int slot;
 	bool json;
+	bool priorities;
 	int fd;
 	char correlation[256];
+	struct repeat {
+		uint64_t hash;
+		uint64_t last_ms;   /* monotonic; 0: free */
+		uint64_t held_back; /* since the last line */
+		enum log_level level;
+		char text[REPEAT_TEXT];
+	} repeats[REPEATS];
 } self = {.role = "main", .slot = -1, .fd = STDOUT_FILENO};
 
 void log_init(const char *role, int slot)
 {
 	self.role = role;
 	self.slot = slot;
+	/* the parent says what it has suppressed */
+	memset(self.repeats, 0, sizeof(self.repeats));
 }
 
 void log_set_level(enum log_level level)
@@ -61,6 +78,23 @@ void log_set_json(bool json)
 	self.json = json;
 }
 
+void log_set_priorities(bool on)
+{
+	self.priorities = on;
+}
+
+bool log_is_to_journal(void)
+{
+	const char *stream = getenv("JOURNAL_STREAM");
+	unsigned long long dev, ino;
+	struct stat st;
+
+	return stream != NULL && sscanf(stream, "%llu:%llu", &dev, &ino) == 2 &&
+	       fstat(STDOUT_FILENO, &st) == 0 &&
+	       dev == (unsigned long long)st.st_dev &&
+	       ino == (unsigned long long)st.st_ino;
+}
+
 void log_set_fd(int fd)
 {
 	self.fd = fd;
@@ -72,84 +106,273 @@ void log_set_correlation(const char *id)
 		self.correlation, sizeof(self.correlation), "%s", id ? id : "");
 }
 
-/* Appends text with control bytes, quotes and backslashes escaped. */
-static size_t add_escaped(char *to, size_t at, const char *s, bool json)
-{
-	for (; *s != '\0' && at < LINE_MAX_BYTES - 80; s++) {
-		unsigned char c = (unsigned char)*s;
+/* ---- one line --------------------------------------------------------------- */
 
-		if (c < 0x20 || c == 0x7f)
-			at += (size_t)snprintf(
-				to + at, 8, json ? "\\u%04x" : "\\x%02x", c);
-		else if (json && (c == '"' || c == '\\')) {
-			to[at++] = '\\';
-			to[at++] = (char)c;
-		} else
-			to[at++] = (char)c;
-	}
-	return at;
+struct line {
+	char p[LINE_MAX_BYTES + 1];
+	size_t at;
+};
+
+static size_t line_left(const struct line *l)
+{
+	return LINE_MAX_BYTES - l->at;
 }
 
-static size_t line_text(char *out, const char *level, const char *msg)
+/* Short texts of ours; the last bytes of a line are kept for its end. */
+static void PRINTF_LIKE(2, 3) put(struct line *l, const char *fmt, ...)
+{
+	size_t left = line_left(l);
+	va_list ap;
+	int n;
+
+	va_start(ap, fmt);
+	n = vsnprintf(l->p + l->at, left + 1, fmt, ap);
+	va_end(ap);
+	if (n > 0)
+		l->at += (size_t)n > left ? left : (size_t)n;
+}
+
+/* Length of the character at s, 0 when it is no UTF-8; s ends with NUL. */
+static size_t utf8_at(const unsigned char *s, uint32_t *cp_r)
+{
+	static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
+	size_t n = s[0] < 0x80   ? 1
+		   : s[0] < 0xc2 ? 0
+		   : s[0] < 0xe0 ? 2
+		   : s[0] < 0xf0 ? 3
+		   : s[0] < 0xf5 ? 4
+				 : 0;
+	uint32_t cp = n == 1 ? s[0] : s[0] & (0xffu >> (n + 1));
+
+	for (size_t i = 1; i < n; i++) {
+		if ((s[i] & 0xc0) != 0x80)
+			return 0;
+		cp = cp << 6 | (s[i] & 0x3f);
+	}
+	if (n > 1 && (cp < least[n] || cp > 0x10ffff ||
+			     (cp >= 0xd800 && cp <= 0xdfff)))
+		return 0;
+	*cp_r = cp;
+	return n;
+}
+
+/* What a terminal or a reader of lines would act upon. */
+static bool is_control(uint32_t cp)
+{
+	return cp < 0x20 || (cp >= 0x7f && cp < 0xa0) || cp == 0x2028 ||
+	       cp == 0x2029;
+}
+
+/* At most max bytes of text, escaped; quoted: it stands between quotes. */
+static void put_escaped(
+	struct line *l, const char *text, size_t max, bool quoted)
+{
+	const unsigned char *s = (const unsigned char *)text;
+	size_t end = l->at + (max < line_left(l) ? max : line_left(l));
+	uint32_t cp = 0;
+
+	while (*s != '\0' && l->at + ESCAPE_BYTES <= end) {
+		size_t n = utf8_at(s, &cp);
+
+		if (n == 0)
+			put(l, self.json ? "\\ufffd" : "\\x%02x", *s);
+		else if (is_control(cp))
+			put(l, self.json || cp > 0xff ? "\\u%04x" : "\\x%02x",
+				(unsigned)cp);
+		else if (quoted && (cp == '"' || cp == '\\'))
+			put(l, "\\%c", (int)cp);
+		else {
+			memcpy(l->p + l->at, s, n);
+			l->at += n;
+		}
+		s += n > 0 ? n : 1;
+	}
+}
+
+static void put_text_value(struct line *l, const char *s)
+{
+	if (*s != '\0' && strpbrk(s, " \"=") == NULL) {
+		put_escaped(l, s, FIELD_BYTES, false);
+		return;
+	}
+	put(l, "\"");
+	put_escaped(l, s, FIELD_BYTES, true);
+	put(l, "\"");
+}
+
+static void put_field(struct line *l, const struct log_field *f)
+{
+	if (f->kind == LOG_F_STR && f->s == NULL)
+		return;
+	/* whole or not at all */
+	if (line_left(l) < strlen(f->name) + FIELD_BYTES + 16)
+		return;
+	put(l, self.json ? ",\"%s\":" : " %s=", f->name);
+	switch (f->kind) {
+	case LOG_F_INT:
+		put(l, "%lld", (long long)f->i);
+		return;
+	case LOG_F_MS:
+		put(l, "%.3f", f->ms);
+		return;
+	case LOG_F_STR:
+		break;
+	}
+	if (!self.json) {
+		put_text_value(l, f->s);
+		return;
+	}
+	put(l, "\"");
+	put_escaped(l, f->s, FIELD_BYTES, true);
+	put(l, "\"");
+}
+
+static void put_text_head(struct line *l, const char *level, const char *logger)
 {
 	int64_t us = clock_wall_us();
 	time_t sec = (time_t)(us / 1000000);
 	struct tm tm;
-	size_t at;
 
 	localtime_r(&sec, &tm);
-	at = strftime(out, 64, "%Y-%m-%d %H:%M:%S", &tm);
-	at += (size_t)snprintf(out + at, 128, ",%03d %s game.%s",
-		(int)(us / 1000 % 1000), level, self.role);
+	l->at += strftime(l->p + l->at, 64, "%Y-%m-%d %H:%M:%S", &tm);
+	put(l, ",%03d %s %s[%s", (int)(us / 1000 % 1000), level, logger,
+		self.role);
 	if (self.slot >= 0)
-		at += (size_t)snprintf(out + at, 16, "[%d]", self.slot);
-	at += (size_t)snprintf(out + at, 4, ": ");
-	at = add_escaped(out, at, msg, false);
-	if (self.correlation[0] != '\0') {
-		at += (size_t)snprintf(out + at, 32, " correlationId=");
-		at = add_escaped(out, at, self.correlation, false);
-	}
-	return at;
+		put(l, ".%d", self.slot);
+	put(l, "]: ");
 }
 
-static size_t line_json(char *out, const char *level, const char *msg)
+static void put_json_head(struct line *l, const char *level, const char *logger)
 {
 	char ts[CLOCK_TEXT_MAX];
-	size_t at;
 
 	clock_print(clock_wall_us(), CLOCK_TS_MS, ts);
-	at = (size_t)snprintf(out, 512,
-		"{\"timestamp\":\"%s\",\"level\":\"%s\","
-		"\"logger\":\"game.%s\",\"pid\":%d,\"role\":\"%s\"",
-		ts, level, self.role, (int)getpid(), self.role);
+	put(l,
+		"{\"timestamp\":\"%s\",\"level\":\"%s\",\"logger\":\"%s\","
+		"\"pid\":%d,\"role\":\"%s\"",
+		ts, level, logger, (int)getpid(), self.role);
 	if (self.slot >= 0)
-		at += (size_t)snprintf(out + at, 32, ",\"slot\":%d", self.slot);
-	at += (size_t)snprintf(out + at, 16, ",\"message\":\"");
-	at = add_escaped(out, at, msg, true);
-	out[at++] = '"';
-	if (self.correlation[0] != '\0') {
-		at += (size_t)snprintf(out + at, 32, ",\"correlationId\":\"");
-		at = add_escaped(out, at, self.correlation, true);
-		out[at++] = '"';
-	}
-	out[at++] = '}';
-	return at;
+		put(l, ",\"slot\":%d", self.slot);
+	put(l, ",\"message\":\"");
 }
 
-static void write_line(enum log_level level, const char *msg)
+static const char *own_logger(void)
 {
-	static const char *const names[] = {
-		"DEBUG", "INFO", "WARNING", "ERROR"};
-	char out[LINE_MAX_BYTES + 256];
-	size_t n;
+	if (strcmp(self.role, "logger") == 0)
+		return "game.logger";
+	if (strcmp(self.role, "stats") == 0)
+		return "game.stats";
+	return "game";
+}
 
-	n = self.json ? line_json(out, names[level], msg)
-		      : line_text(out, names[level], msg);
-	out[n++] = '\n';
+static void write_line(enum log_level level, const char *logger,
+	const char *msg, const struct log_field *fields, unsigned fields_cnt)
+{
+	static const struct {
+		const char *name;
+		char priority; /* of syslog(3) */
+	} levels[] = {{"DEBUG", '7'}, {"INFO", '6'}, {"WARNING", '4'},
+		{"ERROR", '3'}};
+	struct log_field correlation = {
+		.name = "correlationId", .s = self.correlation};
+	struct line l = {.at = 0};
+
+	if (logger == NULL)
+		logger = own_logger();
+	if (self.priorities)
+		put(&l, "<%c>", levels[level].priority);
+	if (self.json)
+		put_json_head(&l, levels[level].name, logger);
+	else
+		put_text_head(&l, levels[level].name, logger);
+	put_escaped(&l, msg, MESSAGE_BYTES, self.json);
+	if (self.json)
+		put(&l, "\"");
+	if (self.correlation[0] != '\0')
+		put_field(&l, &correlation);
+	for (unsigned i = 0; i < fields_cnt; i++)
+		put_field(&l, &fields[i]);
+	if (self.json)
+		put(&l, "}");
+	l.p[l.at++] = '\n';
 	/* a full or closed log must not stop the process */
-	if (write(self.fd, out, n) < 0)
+	if (write(self.fd, l.p, l.at) < 0)
 		return;
 }
+
+/* ---- repeats ---------------------------------------------------------------- */
+
+static void tell_held_back(struct repeat *r)
+{
+	char text[REPEAT_TEXT + 64];
+
+	snprintf(text, sizeof(text), "%s suppressed=%llu", r->text,
+		(unsigned long long)r->held_back);
+	r->held_back = 0;
+	write_line(r->level, NULL, text, NULL, 0);
+}
+
+static void settle(uint64_t now)
+{
+	for (size_t i = 0; i < REPEATS; i++) {
+		struct repeat *r = &self.repeats[i];
+
+		if (r->last_ms == 0 || now - r->last_ms < REPEAT_MS)
+			continue;
+		if (r->held_back > 0) {
+			tell_held_back(r);
+			r->last_ms = now;
+		} else
+			r->last_ms = 0;
+	}
+}
+
+void log_settle(void)
+{
+	int saved = errno;
+
+	settle(clock_mono_ms());
+	errno = saved;
+}
+
+/* FNV-1a */
+static uint64_t hash_of(enum log_level level, const char *s)
+{
+	uint64_t h = 0xcbf29ce484222325u ^ (uint64_t)level;
+
+	for (; *s != '\0'; s++)
+		h = (h ^ (unsigned char)*s) * 0x100000001b3u;
+	return h;
+}
+
+/* True when the same was said within the last second. */
+static bool is_repeat(enum log_level level, const char *msg)
+{
+	uint64_t now = clock_mono_ms(), hash = hash_of(level, msg);
+	struct repeat *to = &self.repeats[0];
+
+	settle(now);
+	for (size_t i = 0; i < REPEATS; i++) {
+		struct repeat *r = &self.repeats[i];
+
+		if (r->last_ms != 0 && r->hash == hash) {
+			r->held_back++;
+			return true;
+		}
+		if (r->last_ms < to->last_ms)
+			to = r;
+	}
+	if (to->last_ms != 0 && to->held_back > 0)
+		tell_held_back(to);
+	to->hash = hash;
+	to->last_ms = now > 0 ? now : 1;
+	to->held_back = 0;
+	to->level = level;
+	snprintf(to->text, sizeof(to->text), "%.*s", REPEAT_TEXT - 1, msg);
+	return false;
+}
+
+/* ---- interface -------------------------------------------------------------- */
 
 static void vwrite(
 	enum log_level level, int with_errno, const char *fmt, va_list ap)
@@ -164,7 +387,23 @@ static void vwrite(
 	if (with_errno && (size_t)n < sizeof(msg))
 		snprintf(msg + n, sizeof(msg) - (size_t)n, ": %s",
 			strerror(saved));
-	write_line(level, msg);
+	if (level < LOG_L_WARN || !is_repeat(level, msg))
+		write_line(level, NULL, msg, NULL, 0);
+	errno = saved;
+}
+
+void log_fields(enum log_level level, const char *logger,
+	const struct log_field *fields, unsigned fields_cnt, const char *fmt,
+	...)
+{
+	int saved = errno;
+	char msg[3000];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(msg, sizeof(msg), fmt, ap);
+	va_end(ap);
+	write_line(level, logger, msg, fields, fields_cnt);
 	errno = saved;
 }
 
@@ -198,6 +437,7 @@ void fatal(const char *fmt, ...)
 	va_start(ap, fmt);
 	vwrite(LOG_L_ERROR, 0, fmt, ap);
 	va_end(ap);
+	log_settle();
 	_exit(1);
 }
 
@@ -208,5 +448,6 @@ void fatal_stay(const char *fmt, ...)
 	va_start(ap, fmt);
 	vwrite(LOG_L_ERROR, 0, fmt, ap);
 	va_end(ap);
+	log_settle();
 	_exit(2);
 }

@@ -1,12 +1,16 @@
 /*
  * log.h - the process log: one event, one line, to stdout.
  *
- * Text form: "2026-11-23 00:43:23,555 INFO game.worker[1]: sentence k=v".
+ * Text form: "2026-11-23 00:43:23,555 INFO game[worker.1]: sentence k=v".
  * JSON form (ENV=prod|stage): timestamp, level, logger, pid, role, slot,
- * message, correlationId when set (observability.md 2.1).  Control bytes are
- * escaped, so a record is always one line.  errno is preserved by every call.
- * error: someone must act; warn: degraded and counted; info: life cycle;
- * debug: off in production.
+ * message, correlationId when set, then the fields (observability.md 2.1).
+ * Control characters are escaped and bytes that are no UTF-8 replaced, so a
+ * record is one line of at most 4000 bytes; what is longer is cut.  errno is
+ * preserved by every call.
+ * error: someone must act; warn: degraded and counted; info: life cycle and
+ * one access line; debug: off in production.
+ * A warning or error that was written in the last second is not written
+ * again: the next line after that second says how often it was suppressed.
  */
 #ifndef BASE_LOG_H
 #define BASE_LOG_H
@@ -17,12 +21,20 @@ enum log_level { LOG_L_DEBUG, LOG_L_INFO, LOG_L_WARN, LOG_L_ERROR };
 
 extern enum log_level log_threshold; /* records below it are not formatted */
 
-/* Role and slot name the process in every line; slot < 0 is left out. */
+/* Role and slot name the process in every line; slot < 0 is left out.  The
+ * logger's lines are of game.logger, those of stats of game.stats, all others
+ * of game. */
 void log_init(const char *role, int slot);
 void log_set_level(enum log_level level);
 /* -1 when the word is not a level of observability.md 2.1. */
 int log_parse_level(const char *word, enum log_level *level_r) MUST_CHECK;
 void log_set_json(bool json);
+/* Puts the priority in front ("<4>"), for a journal that reads our output. */
+void log_set_priorities(bool on);
+/* Whether that is so: $JOURNAL_STREAM names what stdout is (systemd.exec). */
+bool log_is_to_journal(void);
+/* Says how often lines were suppressed; called about once a second. */
+void log_settle(void);
 /* Correlation id put into the lines that follow; NULL or "" for none. */
 void log_set_correlation(const char *id);
 /* Where lines go instead of stdout (not owned, fd stays open). */
@@ -30,6 +42,23 @@ void log_set_fd(int fd);
 
 void log_write(enum log_level level, int with_errno, const char *fmt, ...)
 	PRINTF_LIKE(3, 4);
+
+enum log_kind { LOG_F_STR, LOG_F_INT, LOG_F_MS };
+
+/* One `name: value` behind the sentence; a text that is NULL is left out. */
+struct log_field {
+	const char *name;
+	enum log_kind kind;
+	const char *s;
+	int64_t i;
+	double ms; /* printed with three decimals */
+};
+
+/* A line with fields; logger as "game.access", NULL: the process's own.  Not
+ * filtered by level here: look at log_threshold before the fields are made. */
+void log_fields(enum log_level level, const char *logger,
+	const struct log_field *fields, unsigned fields_cnt, const char *fmt,
+	...) PRINTF_LIKE(5, 6);
 
 #define LOG_AT(l, e, ...)                             \
 	do {                                          \

@@ -49,6 +49,9 @@ CONF_INT(http_handler_timeout_ms, "http", "handler_timeout_ms", "", 5000, 100,
 	600000, 1, "milliseconds a request may wait for its answer")
 CONF_BOOL(http_access_log, "http", "access_log", "", true, 1,
 	"one line for each request")
+CONF_BOOL(http_access_log_ip, "http", "access_log_ip",
+	"SENTRY_SEND_DEFAULT_PII", false, 1,
+	"the caller's address as a field of that line too")
 
 CONF_STR(metrics_address, "metrics", "address", "", "127.0.0.1", 0,
 	"address of the metrics listener")
@@ -86,6 +89,8 @@ CONF_INT(db_statement_timeout_ms, "database", "statement_timeout_ms", "", 2000,
 	0, 600000, 1, "statement_timeout of the workers' sessions")
 CONF_INT(db_lock_timeout_ms, "database", "lock_timeout_ms", "", 1000, 0,
 	600000, 1, "lock_timeout of the workers' sessions")
+CONF_BOOL(db_log_statements, "database", "log_statements", "SQLALCHEMY_ECHO",
+	false, 1, "log the text of each statement, without its values")
 
 CONF_INT(award_batch_max, "award", "batch_max", "", 64, 1, 64, 1,
 	"awards in one statement")

@@ -389,6 +389,9 @@ static MUST_CHECK int send_calls(struct db_conn *c, const struct db_job *job)
 		const struct db_stmt *stmt = job->calls[i].stmt;
 
 		db_stmt_values(stmt, job->calls[i].params, &args);
+		if (c->conf.log_statements && LOG_L_INFO >= log_threshold)
+			log_fields(LOG_L_INFO, "game.sql", NULL, 0, "%s: %s",
+				stmt->name, stmt->sql);
 		if (PQsendQueryPrepared(c->pg, stmt->name, stmt->nparams,
 			    args.values, args.lengths, args.formats, 0) != 1)
 			return -1;

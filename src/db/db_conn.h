@@ -47,6 +47,7 @@ struct db_conn_ops {
 struct db_conn_conf {
 	const char *conninfo;
 	const char *app_name;
+	bool log_statements;
 	char *setup_sql;       /* owned: settings and LISTEN */
 	const char *check_sql; /* may be NULL */
 	int (*on_check)(

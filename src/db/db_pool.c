@@ -638,6 +638,7 @@ static void lane_init(struct db_pool *p, enum db_lane lane,
 	for (unsigned i = 0; i < conns_cnt; i++) {
 		struct db_conn_conf cc = {.conninfo = p->conninfo,
 			.app_name = p->app_name,
+			.log_statements = conf->log_statements,
 			.setup_sql = setup_sql(conf, lane, i),
 			.check_sql = p->check_sql,
 			.on_check = conf->on_check,

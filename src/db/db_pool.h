@@ -112,6 +112,7 @@ struct db_pool_conf {
 	unsigned pipeline_depth; /* jobs in flight per read connection */
 	unsigned queue_max;      /* waiting jobs per lane */
 	uint32_t deadline_ms;
+	bool log_statements; /* logger game.sql: their text, no values */
 	/*
 	 * Each new session: TimeZone is UTC, idle_in_transaction_session_
 	 * timeout 5 s, the two below (0: as the server has them), then

@@ -60,12 +60,14 @@ struct http_req {
 	char correlation_id[HTTP_CORRELATION_MAX + 1]; /* or srv-<uuid> */
 	char peer[64]; /* address of the socket's other end */
 	uint16_t peer_port;
+	char version[8];        /* of HTTP: "1.1" */
 	uint64_t start_ns;      /* monotonic, request read */
 	uint64_t request_bytes; /* of the body */
 	/* for the access line, set by handlers */
 	uint64_t auth_ns, read_ns, eval_ns, write_ns; /* 0: not done */
 	const char *log_strategy; /* in the arena, may be NULL */
 	const char *log_case;
+	int64_t log_version; /* of the strategy; 0: none of its own */
 	int64_t log_points;
 	bool has_log_points;
 	struct http_stream stream;

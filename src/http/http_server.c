@@ -544,6 +544,8 @@ static void on_request(struct evhttp_request *ev, void *arg)
 	r->ev = ev;
 	r->start_ns = clock_mono_ns();
 	r->method = method_of(ev);
+	snprintf(r->version, sizeof(r->version), "%hhu.%hhu",
+		(unsigned char)ev->major, (unsigned char)ev->minor);
 	r->conn = conn_of(s, ev);
 	if (r->conn != NULL)
 		r->conn->req = r;

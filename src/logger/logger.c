@@ -132,6 +132,7 @@ static void on_beat(evutil_socket_t fd, short what, void *arg)
 	(void)fd;
 	(void)what;
 	(void)arg;
+	log_settle();
 	shm_beat();
 	publish();
 }

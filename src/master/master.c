@@ -115,6 +115,7 @@ static void apply_log(const struct conf *c)
 		log_set_level(level);
 	log_set_json(
 		strcmp(c->env, "prod") == 0 || strcmp(c->env, "stage") == 0);
+	log_set_priorities(log_is_to_journal());
 }
 
 static void enter_phase(enum phase p, uint64_t now)

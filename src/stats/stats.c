@@ -80,6 +80,7 @@ static void on_beat(evutil_socket_t fd, short what, void *arg)
 	(void)fd;
 	(void)what;
 	(void)arg;
+	log_settle();
 	shm_beat();
 	metric_read(&self.totals, (unsigned)api_routes_cnt);
 	stats_rates_add(&self.rates, &self.totals, now_ms);

@@ -163,33 +163,56 @@ static unsigned route_index(const struct http_req *req)
 			  : SHM_ROUTES_MAX;
 }
 
-static double as_ms(uint64_t ns)
+static struct log_field of_str(const char *name, const char *s)
 {
-	return (double)ns / 1e6;
+	return (struct log_field){.name = name, .s = s};
+}
+
+static struct log_field of_int(const char *name, int64_t i)
+{
+	return (struct log_field){.name = name, .kind = LOG_F_INT, .i = i};
+}
+
+static struct log_field of_ms(const char *name, uint64_t ns)
+{
+	return (struct log_field){
+		.name = name, .kind = LOG_F_MS, .ms = (double)ns / 1e6};
 }
 
 static void access_line(const struct http_req *req, int status, size_t bytes,
 	uint64_t duration_ns)
 {
-	char award[512] = "", times[128] = "";
+	struct log_field f[16];
+	char path[512];
+	unsigned n = 0;
 
-	if (req->has_log_points)
-		snprintf(award, sizeof(award),
-			" strategy=%s points=%lld case=\"%s\"",
-			req->log_strategy ? req->log_strategy : "",
-			(long long)req->log_points,
-			req->log_case ? req->log_case : "");
-	if (req->read_ns || req->eval_ns || req->write_ns)
-		snprintf(times, sizeof(times),
-			" readMs=%.3f evalMs=%.3f writeMs=%.3f",
-			as_ms(req->read_ns), as_ms(req->eval_ns),
-			as_ms(req->write_ns));
-	log_info("%s:%u - \"%s %.*s HTTP/1.1\" %d handler=%s durationMs=%.3f "
-		 "bytes=%zu correlationId=%s authMs=%.3f%s%s",
-		req->peer, req->peer_port, req->method, STR_ARG(req->path),
-		status, req->route ? req->route->template : "none",
-		as_ms(duration_ns), bytes, req->correlation_id,
-		as_ms(req->auth_ns), award, times);
+	snprintf(path, sizeof(path), "%.*s", STR_ARG(req->path));
+	f[n++] = of_str("method", req->method);
+	f[n++] = of_str("path", path);
+	f[n++] = of_str("handler", req->route ? req->route->template : "none");
+	f[n++] = of_int("status", status);
+	f[n++] = of_ms("durationMs", duration_ns);
+	f[n++] = of_int("bytes", (int64_t)bytes);
+	if (self.app.conf->http_access_log_ip)
+		f[n++] = of_str("ip", req->peer);
+	f[n++] = of_str("strategy", req->log_strategy);
+	if (req->log_version > 0)
+		f[n++] = of_int("version", req->log_version);
+	if (req->has_log_points) {
+		f[n++] = of_int("points", req->log_points);
+		f[n++] = of_str("case", req->log_case);
+	}
+	f[n++] = of_ms("authMs", req->auth_ns);
+	if (req->read_ns || req->eval_ns || req->write_ns) {
+		f[n++] = of_ms("readMs", req->read_ns);
+		f[n++] = of_ms("evaluateMs", req->eval_ns);
+		f[n++] = of_ms("writeMs", req->write_ns);
+	}
+	log_set_correlation(req->correlation_id);
+	log_fields(LOG_L_INFO, "game.access", f, n,
+		"%s:%u - \"%s %.*s HTTP/%s\" %d", req->peer, req->peer_port,
+		req->method, STR_ARG(req->path), req->version, status);
+	log_set_correlation(NULL);
 }
 
 static void request_on_done(struct http_req *req, int status, size_t bytes)
@@ -200,7 +223,7 @@ static void request_on_done(struct http_req *req, int status, size_t bytes)
 	if (req->route == NULL || !req->route->unmetered)
 		metric_http(route_index(req), status, duration_ns,
 			req->request_bytes, bytes);
-	if (self.app.conf->http_access_log)
+	if (self.app.conf->http_access_log && LOG_L_INFO >= log_threshold)
 		access_line(req, status, bytes, duration_ns);
 }
 
@@ -335,6 +358,7 @@ static void open_database(struct app *app)
 		/* the batch is one text with arrays of any length: a plan
 		 * for each would cost more than running it */
 		.session_sql = "SET plan_cache_mode = force_generic_plan",
+		.log_statements = conf->db_log_statements,
 		.shard = app->slot,
 		.check_sql = SCHEMA_VERSION_SQL,
 		.on_check = schema_on_check,
@@ -391,6 +415,7 @@ static void beat_on_timer(evutil_socket_t fd, short what, void *arg)
 	metric_set(M_DB_QUEUED, db.queued);
 	metric_set(M_DB_IN_FLIGHT, db.in_flight);
 	metric_set(M_HTTP_IN_HAND, http_server_in_hand(self.app.server));
+	log_settle();
 	shm_beat();
 }
 
