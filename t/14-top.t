@@ -20,6 +20,7 @@ my $gamectl = abs_path($Gamed::Daemon::BUILD) . '/gamectl';
 my $pg = Gamed::Postgres->new;
 my $d = Gamed::Daemon->start(pg => $pg, conf => {
 	'server.workers' => 2,
+	'server.watchdog_s' => 600, # workers are stopped for a while
 	'evidence.sample_rate' => 1,
 });
 my ($rc, $key) = $d->gamectl('apikey', 'create', '--client', 'top');

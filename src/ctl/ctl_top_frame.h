@@ -13,6 +13,7 @@
 #include "shm/shm.h"
 
 #define TOP_NAME_MAX       116 /* bytes of a realm or a code, with the NUL */
+#define TOP_MS_FIRST       5   /* first of SHM_DSL_EDGES */
 #define TOP_STRATEGIES_MAX SHM_STRATEGIES_MAX
 
 struct top_process {

@@ -77,7 +77,20 @@ static const char *millis(double ms, char out[AMOUNT_MAX])
 	if (ms < 0)
 		snprintf(out, AMOUNT_MAX, "-");
 	else
-		snprintf(out, AMOUNT_MAX, ms < 10 ? "%.2f" : "%.1f", ms);
+		snprintf(out, AMOUNT_MAX,
+			ms < 1    ? "%.3f"
+			: ms < 10 ? "%.2f"
+				  : "%.1f",
+			ms);
+	return out;
+}
+
+/* Of the buckets; what is below the first edge is not told apart. */
+static const char *quantile(double ms, char out[AMOUNT_MAX])
+{
+	if (ms < 0 || ms >= TOP_MS_FIRST)
+		return millis(ms, out);
+	snprintf(out, AMOUNT_MAX, "<%d", TOP_MS_FIRST);
 	return out;
 }
 
@@ -147,8 +160,8 @@ static void strategies(
 		buf_printf(b,
 			" %4" PRId64 " %9.1f %9.1f %8s %8s %8s %8" PRId64 " ",
 			t->version, t->runs_s, t->errors_s,
-			millis(t->mean_ms, mean), millis(t->p50_ms, p50),
-			millis(t->p99_ms, p99),
+			millis(t->mean_ms, mean), quantile(t->p50_ms, p50),
+			quantile(t->p99_ms, p99),
 			t->runs[1] + t->runs[2] + t->runs[3]);
 		add_name(b, t->realm, REALM_WIDTH);
 		buf_add_char(b, ' ');
