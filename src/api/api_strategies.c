@@ -133,11 +133,40 @@ static bool program_is_valid(
 	return false;
 }
 
+/*
+ * Binds the text to store.  The ids that the check added may have made it
+ * larger than what can be read again.
+ */
+static bool bind_program(struct strategy_call *c, struct str text)
+{
+	struct dsl_error too_large = {.cls = DSL_CLASS_LIMIT,
+		.kind = "value_too_large",
+		.code = "DSL_VALUE_TOO_LARGE",
+		.message = "The program and its node ids are too large"};
+	char *p = arena_strndup(&c->req->arena, text.p, text.len);
+	struct arena scratch;
+	struct json_err err;
+	bool is_readable;
+	struct jv ast;
+
+	arena_init(&scratch, 0);
+	is_readable = json_parse(&scratch, text, &json_limits_default, &ast,
+			      &err) == 0;
+	arena_fini(&scratch);
+	if (p == NULL || !is_readable) {
+		api_reply_dsl_error(c->req, 400, &too_large, false);
+		return false;
+	}
+	c->in.ast_text = (struct str){p, text.len};
+	return true;
+}
+
 /* Checks the program that was sent, if any, and binds its canonical text. */
 static bool take_program(struct strategy_call *c)
 {
 	struct jv norm;
 	struct buf text;
+	bool is_bound;
 
 	if (c->ast == NULL)
 		return true;
@@ -145,9 +174,9 @@ static bool take_program(struct strategy_call *c)
 		return false;
 	buf_init(&text, 0);
 	dsl_canon(&text, &norm);
-	c->in.ast_text = api_keep(c->req, buf_str(&text));
+	is_bound = bind_program(c, buf_str(&text));
 	buf_fini(&text);
-	return true;
+	return is_bound;
 }
 
 /*

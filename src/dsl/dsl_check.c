@@ -23,12 +23,19 @@ const struct dsl_limits dsl_limits_default = {
 };
 
 #define CASE_NAME_MAX 200
+/*
+ * Bytes of generated ids, each of which begins with the id of its parent: of
+ * one, so that a stored program can be read back, and of all in a program.
+ */
+#define ID_MAX  (64u << 10)
+#define IDS_MAX (4u << 20)
 
 struct checker {
 	struct arena *arena;
 	const struct dsl_limits *lim;
 	struct dsl_error *err;
 	int count;
+	size_t ids_len;           /* of all generated ids */
 	enum dsl_section section; /* of the statements being checked */
 };
 
@@ -145,6 +152,15 @@ static bool is_scalar(const struct jv *v)
 	return v->type != JV_ARR && v->type != JV_OBJ;
 }
 
+/* Counts a generated id; one without text found no memory. */
+static int count_id(struct checker *c, struct str id)
+{
+	c->ids_len += id.len;
+	if (id.p == NULL || id.len > ID_MAX || c->ids_len > IDS_MAX)
+		return fail_memory(c);
+	return 0;
+}
+
 static int set_id(struct checker *c, struct jv *n, const char *type,
 	struct place at, struct str *id_r)
 {
@@ -156,8 +172,8 @@ static int set_id(struct checker *c, struct jv *n, const char *type,
 	}
 	*id_r = arena_printf(
 		c->arena, "%.*s.%s.%u", STR_ARG(at.parent), type, at.index);
-	if (id_r->p == NULL)
-		return fail_memory(c);
+	if (count_id(c, *id_r) < 0)
+		return -1;
 	if (id == NULL) {
 		n->u.obj[n->n].key = STR("id");
 		id = &n->u.obj[n->n++].val;
@@ -564,8 +580,8 @@ static int check_branch(
 		c->arena, "%.*s.else_if.%u", STR_ARG(rule_id), index);
 	struct jv keys;
 
-	if (slug.p == NULL)
-		return fail_memory(c);
+	if (count_id(c, slug) < 0)
+		return -1;
 	if (step(c, slug) < 0)
 		return -1;
 	if (n->type != JV_OBJ)

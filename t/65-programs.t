@@ -1,0 +1,267 @@
+#!/usr/bin/perl
+# Programs at the limits and far past them, over HTTP: the exact edges of nodes
+# and depth on save, simulation and award; nested arrays, long lists and long
+# ids in bounded memory and with typed answers (dsl.md 8, 13, 21).
+use strict;
+use warnings;
+use Test::More;
+use FindBin;
+use lib "$FindBin::Bin/lib";
+use JSON::PP ();
+use Gamed::Client;
+use Gamed::Daemon;
+use Gamed::Postgres;
+
+my $JSON = JSON::PP->new->canonical->allow_nonref;
+my $sanitized = `nm -D '$Gamed::Daemon::BUILD/gamed' 2>/dev/null` =~ /__asan_/;
+my $pg = Gamed::Postgres->new;
+# one worker: every request must find the same process alive
+my $d = Gamed::Daemon->start(pg => $pg, conf => {
+	'server.workers' => 1,
+	'http.access_log' => 'false',
+	'http.handler_timeout_ms' => 60000,
+	'database.deadline_ms' => 60000,
+	'database.statement_timeout_ms' => 60000,
+	'dsl.timeout_ms' => 30000,
+});
+my ($worker) = $d->pids('worker');
+
+sub new_key {
+	my ($rc, $out, $err) = $d->gamectl('apikey', 'create', '--client', @_);
+	die "apikey create: $err" if $rc;
+	chomp $out;
+	return $out;
+}
+my ($author, $admin) = map {
+	Gamed::Client->new(port => $d->port, key => $_) }
+	new_key('author'), new_key('admin', '--admin');
+my $C = '/api/v1/strategies/custom';
+my %event = (externalGameId => 'g', externalTaskId => 't',
+	externalUserId => 'user-1');
+my $names = 0;
+
+sub lit { return { type => 'literal', value => $_[0] } }
+
+sub status_kib {
+	my ($field) = @_;
+	open my $f, '<', "/proc/$worker/status" or return 0;
+	return (map { /^\Q$field\E:\s+(\d+)/ ? $1 : () } <$f>)[0];
+}
+
+# Sends a body, which the worker must survive with little memory.
+sub bounded {
+	my ($name, $path, $body, $mib) = @_;
+	my $before = status_kib('VmHWM');
+	my $r = $author->post($path, $body);
+	my ($now) = $d->pids('worker');
+
+	is($now // 'none', $worker, "$name: the worker lives");
+	$worker = $now;
+	cmp_ok(status_kib('VmHWM') - $before, '<', $mib * 1024, "$name: memory")
+		unless $sanitized;
+	return $r;
+}
+
+sub detail_code {
+	my ($r) = @_;
+	my $detail = $r->{json}{detail};
+
+	return ref $detail eq 'HASH' ? $detail->{code}
+		: ref $detail ? join ' ', map { $_->{type} } @$detail
+		: $detail;
+}
+
+sub save_body {
+	my ($ast) = @_;
+	my $text = ref $ast ? $JSON->encode($ast) : $ast;
+
+	return sprintf '{"name":"program %d","astJson":%s}', ++$names, $text;
+}
+
+sub simulate_body {
+	my ($ast) = @_;
+	my $text = ref $ast ? $JSON->encode($ast) : $ast;
+
+	return $JSON->encode(\%event) =~ s/\}\z/,"astJson":$text}/r;
+}
+
+# ---- exact edges -----------------------------------------------------------------
+
+# A program of that many nodes, whose default decides.
+sub of_nodes {
+	my ($n) = @_;
+	my $rest = $n - 3; # the program, its default and the value
+	my @rules;
+
+	while ($rest >= 5) { # a bare condition counts twice
+		push @rules, { type => 'rule', when => lit(\0), then => [
+			{ type => 'assign_points', value => lit(1),
+			case_name => 'No' } ] };
+		$rest -= 5;
+	}
+	my $value = lit(1);
+	$value = { type => 'func_call', name => 'int', args => [ $value ] }
+		for 1 .. $rest;
+	return { type => 'program', id => 'p', rules => \@rules,
+		default => { type => 'assign_points', value => $value,
+			case_name => 'Edge' } };
+}
+
+# A program as deep as that.
+sub of_depth {
+	my ($n) = @_;
+	my $when = lit(\1);
+
+	$when = { type => 'not', arg => $when } for 1 .. $n - 2;
+	return { type => 'program', id => 'p', rules => [ { type => 'rule',
+		when => $when, then => [ { type => 'assign_points',
+		value => lit(1), case_name => 'Edge' } ] } ],
+		default => { type => 'assign_points', value => lit(1),
+			case_name => 'Edge' } };
+}
+
+for my $edge ([ nodes => 1000, \&of_nodes ], [ depth => 32, \&of_depth ]) {
+	my ($what, $limit, $make) = @$edge;
+	subtest "$what: $limit pass, one more fails" => sub {
+		my $r = $author->post($C, save_body($make->($limit)));
+		is($r->{status}, 201, 'saved') or diag $r->{body};
+		my $id = $r->{json}{id};
+		$r = $author->post("$C/simulate", simulate_body($make->($limit)));
+		is($r->{status}, 200, 'simulated') or diag $r->{body};
+		is($r->{json}{caseName}, 'Edge', 'with its result');
+		is($admin->post("$C/$id/publish")->{status}, 200, 'published');
+		my $game = $author->post('/api/v1/games', { platform => 'p',
+			externalGameId => "of-$what" })->{json}{gameId};
+		$author->post("/api/v1/games/$game/tasks", {
+			externalTaskId => 't', strategyId => "custom:$id" });
+		$r = $author->post("/api/v1/games/$game/tasks/t/points",
+			{ externalUserId => 'user-1' });
+		is($r->{status}, 200, 'awarded') or diag $r->{body};
+		is($r->{json}{caseName}, 'Edge', 'by it');
+
+		my $more = $make->($limit + 1);
+		for my $path ($C, "$C/simulate") {
+			$r = $author->post($path, $path eq $C ? save_body($more)
+				: simulate_body($more));
+			is($r->{status}, 400, "one more: $path");
+			like(detail_code($r), qr/$limit/, 'the limit is told');
+		}
+	};
+}
+
+# ---- far past them ------------------------------------------------------------------
+
+my $MIB = 1 << 20;
+
+subtest 'nested arrays' => sub {
+	my $half = 3.5 * $MIB;
+	my %nest = ('arrays' => '[' x $half . ']' x $half,
+		'open arrays' => '[' x (2 * $half),
+		'objects' => '{"a":' x ($half / 3));
+	for my $name (sort keys %nest) {
+		for my $path ($C, "$C/import", "$C/simulate") {
+			my $r = bounded("$name to $path", $path,
+				save_body($nest{$name}), 64);
+			is("$r->{status} " . detail_code($r),
+				'422 json_invalid', "$name to $path");
+		}
+	}
+	my $sock = $d->connect or die "connect: $!";
+	print {$sock} "POST $C HTTP/1.1\r\nHost: h\r\nContent-Length: ",
+		10 * $MIB, "\r\n\r\n", '[' x 1000;
+	$sock->flush;
+	like(scalar <$sock>, qr/\AHTTP\/1\.1 413 /, '10 MiB are not even read');
+};
+
+subtest 'long lists' => sub {
+	my $list = join ',', ('1') x 1_000_000;
+	my @where = (
+		[ 'rules', qq({"type":"program","rules":[$list]}) ],
+		[ 'a value', qq({"type":"program","rules":[],"default":{"type":)
+			. qq("assign_points","value":{"type":"literal",)
+			. qq("value":[$list]}}}) ],
+		[ 'arguments', qq({"type":"program","rules":[],"default":{"type":)
+			. qq("assign_points","value":{"type":"func_call",)
+			. qq("name":"clamp","args":[$list]}}}) ],
+		[ 'a member of no meaning', qq({"type":"program","rules":[],)
+			. qq("x":[$list]}) ],
+	);
+	for (@where) {
+		my ($name, $ast) = @$_;
+		for my $path ($C, "$C/simulate") {
+			my $r = bounded("$name to $path", $path, $path eq $C
+				? save_body($ast) : simulate_body($ast), 128);
+			like($r->{status}, qr/\A4(00|22)\z/, $name) or
+				diag substr $r->{body}, 0, 300;
+			cmp_ok(length $r->{body}, '<', 4096, 'a short answer');
+		}
+	}
+};
+
+subtest 'as many values as can be read, and ids on top' => sub {
+	my %ast = (%{ of_nodes(900) }, parent_variables => {
+		map { ("variable_$_" => 1) } 1 .. 97_500 });
+	my $r = bounded('saved', $C, save_body(\%ast), 128);
+
+	is("$r->{status} " . detail_code($r), '400 DSL_VALUE_TOO_LARGE', 'typed')
+		or diag substr $r->{body}, 0, 300;
+};
+
+# The id of a parent stands in every id that is generated below it.
+sub of_long_id {
+	my ($bytes, $nodes) = @_;
+	my $ast = of_nodes($nodes);
+
+	$ast->{id} = 'i' x $bytes;
+	return $ast;
+}
+
+subtest 'long ids' => sub {
+	my $bad = { type => 'program', id => 'i' x 65536, rules => [],
+		default => { type => 'assign_points', id => 'i' x 65536,
+			value => { type => 'func_call', name => 'eval', args => [] } } };
+	my $r = bounded('at an error', $C, save_body($bad), 64);
+	is($r->{status}, 400, 'refused');
+	cmp_ok(length $r->{headers}{'x-node-id'}, '<=', 256, 'a short header');
+	$bad->{default}{id} .= 'i';
+	$r = bounded('past the reader', $C, save_body($bad), 64);
+	is("$r->{status} " . detail_code($r), '422 json_invalid', 'refused');
+	my $ok = of_nodes(3);
+	$ok->{default}{id} = 'i' x 65536;
+	$ok->{default}{value}{id} = 'v';
+	$r = bounded('the longest', $C, save_body($ok), 64);
+	is($r->{status}, 201, 'saved');
+	is($r->{json}{astJson}{default}{id}, $ok->{default}{id}, 'as it is');
+	$r = $author->post("$C/$r->{json}{id}/simulate", \%event);
+	is($r->{status}, 200, 'and read again') or diag substr $r->{body}, 0, 300;
+	delete $ok->{default}{value}{id};
+	$r = bounded('a longer one is made', $C, save_body($ok), 64);
+	is("$r->{status} " . detail_code($r), '400 DSL_VALUE_TOO_LARGE',
+		'could not be read again');
+	for my $path ($C, "$C/simulate") {
+		my $ast = of_long_id(65536, 1000);
+		$r = bounded("many to $path", $path, $path eq $C
+			? save_body($ast) : simulate_body($ast), 512);
+		is("$r->{status} " . detail_code($r), '400 DSL_VALUE_TOO_LARGE',
+			"many to $path") or diag substr $r->{body}, 0, 300;
+	}
+};
+
+subtest 'text that cannot be stored' => sub {
+	for my $bad ('\u0000', '\ud800', '\udc00x') {
+		for my $ast (qq({"type":"program","id":"$bad","rules":[]}),
+			qq({"type":"program","rules":[],"default":{"type":)
+			. qq("assign_points","value":{"type":"literal",)
+			. qq("value":"$bad"}}}), qq({"$bad":1})) {
+			for my $path ($C, "$C/simulate") {
+				my $r = $author->post($path, $path eq $C
+					? save_body($ast) : simulate_body($ast));
+				is("$r->{status} " . detail_code($r),
+					'422 json_invalid', "$bad to $path");
+			}
+		}
+	}
+};
+
+is($d->stop, 0, 'the server ends well');
+done_testing;
