@@ -366,6 +366,37 @@ subtest 'a request finishes on the version it started with' => sub {
 		'2 v2,1 v1', 'and the awards say so');
 };
 
+subtest 'another server on the database sees a change' => sub {
+	my $far = Gamed::Daemon->start(pg => $pg, conf => {
+		'server.workers' => 2, 'http.access_log' => 'false' });
+	my $v1 = create($author, 'far', gives(1, 'One'));
+	my $v2 = add_version($v1, 2, gives(2, 'Two'), 'DRAFT');
+	publish($v1->{id});
+	my $game = new_game('far');
+	my $task = new_task($game, 'far', $v1->{id});
+	my $scored = sub {
+		my $r = Gamed::Client->new(port => $far->port, key => $key)->post(
+			"/api/v1/games/$game/tasks/far/points",
+			{ externalUserId => 'ana', isSimulated => \1 });
+		return $r->{json}{caseName} // $r->{body};
+	};
+	# new connections, as many as both workers will have seen some
+	my $all = sub {
+		my ($case) = @_;
+		return !grep { $scored->() ne $case } 1 .. 12;
+	};
+
+	ok($all->('One'), 'version 1 is known there');
+	publish($v2);
+	ok($all->('One'), 'publishing moves no task');
+	is($author->patch("/api/v1/games/$game/tasks/$task",
+		{ strategyId => "custom:$v2" })->{status}, 200, 'assigned here');
+	ok(Gamed::Daemon::eventually(sub { $all->('Two') }), 'seen there');
+	is($admin->post("$C/$v2/rollback/1")->{status}, 200, 'rolled back here');
+	ok(Gamed::Daemon::eventually(sub { $all->('One') }), 'seen there');
+	is($far->stop, 0, 'the other server ends well');
+};
+
 # ---- many at once --------------------------------------------------------------------------------
 
 # Forks one child a work item; returns what they printed.
