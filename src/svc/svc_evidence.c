@@ -12,6 +12,7 @@
 #include "json/json_out.h"
 #include "shm/shm.h"
 #include "svc/app.h"
+#include "svc/svc_sample.h"
 
 enum {
 	MASK_MAX = 32,    /* keys whose values are hidden */
@@ -287,7 +288,8 @@ static const char *keep_reason(
 		return dsl_status_name(run->status);
 	if (run->is_refused)
 		return "refused";
-	return rate > 0 && rnd_unit() < rate ? "sampled" : NULL;
+	return rate > 0 && svc_sample_keeps(rate, rnd_unit()) ? "sampled"
+							      : NULL;
 }
 
 static void send_row(struct svc_evidence *e, struct arena *a,
@@ -319,8 +321,8 @@ static void send_row(struct svc_evidence *e, struct arena *a,
 		.data_json = data_text(e, run->data),
 	};
 
-	if (is_sample && e->app->conf->trace_sample_rate < 1)
-		rec.weight = 1 / e->app->conf->trace_sample_rate;
+	if (is_sample)
+		rec.weight = svc_sample_weight(e->app->conf->trace_sample_rate);
 	put_result(run, &rec);
 	if (s->prog) {
 		put_fields(e, a, run, &rec);

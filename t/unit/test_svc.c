@@ -1,8 +1,13 @@
-/* test_svc.c - the bounded table under the award path's caches. */
+/*
+ * test_svc.c - the bounded table under the award path's caches, and the
+ * sampler of runs.
+ */
 #include <criterion/criterion.h>
+#include <math.h>
 #include <stdio.h>
 
 #include "svc/svc_lru.h"
+#include "svc/svc_sample.h"
 
 static unsigned freed;
 
@@ -101,4 +106,92 @@ Test(svc_lru, drops_and_makes_again)
 	freed = 0;
 	svc_lru_fini(&l);
 	cr_assert_null(l.buckets);
+}
+
+/* ---- sampling ---------------------------------------------------------------- */
+
+#define RUNS  10000
+#define TIMES 200
+
+/* xorshift64*: uniform in [0, 1), the same from the same seed. */
+static double draw(uint64_t *state)
+{
+	*state ^= *state >> 12;
+	*state ^= *state << 25;
+	*state ^= *state >> 27;
+	return (double)(*state * UINT64_C(2685821657736338717) >> 11) *
+	       0x1.0p-53;
+}
+
+/* Points of a run: most get little, one of a hundred gets a thousand. */
+static double points_of(unsigned run)
+{
+	return run % 100 == 7 ? 1000 : run % 10;
+}
+
+struct sums {
+	double runs, points;
+};
+
+/* What the rows of one sample say about all runs. */
+static struct sums estimate(double rate, uint64_t seed)
+{
+	struct sums s = {0, 0};
+
+	for (unsigned i = 0; i < RUNS; i++)
+		if (svc_sample_keeps(rate, draw(&seed))) {
+			s.runs += svc_sample_weight(rate);
+			s.points += svc_sample_weight(rate) * points_of(i);
+		}
+	return s;
+}
+
+/* True totals, and the standard error of their estimates. */
+static void truth(double rate, struct sums *total_r, struct sums *error_r)
+{
+	double odds = (1 - rate) / rate, squares = 0;
+
+	*total_r = (struct sums){RUNS, 0};
+	for (unsigned i = 0; i < RUNS; i++) {
+		total_r->points += points_of(i);
+		squares += points_of(i) * points_of(i);
+	}
+	error_r->runs = sqrt(RUNS * odds);
+	error_r->points = sqrt(squares * odds);
+}
+
+Test(svc_sample, weighted_totals_are_unbiased)
+{
+	static const double rates[] = {0.01, 0.05, 0.3, 0.9, 1};
+
+	for (size_t r = 0; r < NELEM(rates); r++) {
+		struct sums total, error, mean = {0, 0};
+
+		truth(rates[r], &total, &error);
+		for (unsigned t = 0; t < TIMES; t++) {
+			struct sums s = estimate(rates[r], 1000003 * (t + 1));
+
+			cr_expect_leq(fabs(s.runs - total.runs),
+				5 * error.runs + 1e-6, "rate %g seed %u",
+				rates[r], t);
+			mean.runs += s.runs / TIMES;
+			mean.points += s.points / TIMES;
+		}
+		/* the mean of many comes as much nearer */
+		cr_expect_leq(fabs(mean.runs - total.runs),
+			4 * error.runs / sqrt(TIMES) + 1e-6, "rate %g: %g runs",
+			rates[r], mean.runs);
+		cr_expect_leq(fabs(mean.points - total.points),
+			4 * error.points / sqrt(TIMES) + 1e-6,
+			"rate %g: %g of %g points", rates[r], mean.points,
+			total.points);
+	}
+}
+
+Test(svc_sample, ends_of_the_scale)
+{
+	cr_expect_not(svc_sample_keeps(0, 0), "none");
+	cr_expect(svc_sample_keeps(1, 1 - 0x1.0p-53), "all");
+	cr_expect_eq(svc_sample_weight(1), 1);
+	cr_expect_eq(svc_sample_weight(0.05), 20);
 }
