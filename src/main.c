@@ -2,10 +2,10 @@
  * main.c - argv of gamed: check, print, or hand over to the master; nothing
  * else (gamed(8)).
  */
+#include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "conf/conf.h"
 #include "master/master.h"
@@ -31,8 +31,8 @@ static void usage(FILE *out)
 	      "  -w n      number of worker processes\n"
 	      "  -t        check the configuration and leave\n"
 	      "  -T        print the settings in force and leave\n"
-	      "  -V        print the version\n"
-	      "  -h        print this\n",
+	      "  -V        print the version; --version too\n"
+	      "  -h        print this; --help too\n",
 		out);
 }
 
@@ -86,11 +86,14 @@ static int act(enum action action, struct master_args *args)
 
 int main(int argc, char **argv)
 {
+	static const struct option longs[] = {{"help", no_argument, NULL, 'h'},
+		{"version", no_argument, NULL, 'V'}, {NULL, 0, NULL, 0}};
 	struct master_args args = {0};
 	enum action action = ACT_SERVE;
 	int opt;
 
-	while ((opt = getopt(argc, argv, "c:o:w:tTVh")) != -1) {
+	while ((opt = getopt_long(argc, argv, "c:o:w:tTVh", longs, NULL)) !=
+		-1) {
 		switch (opt) {
 		case 'c':
 			args.conf_path = optarg;
@@ -102,7 +105,7 @@ int main(int argc, char **argv)
 			/* fall through */
 		case 'o':
 			if (add_assignment(optarg) < 0)
-				return complain("too many options -o");
+				return complain("too many settings");
 			break;
 		case 't':
 			action = ACT_CHECK;

@@ -55,6 +55,36 @@ sub replaced {
 	return;
 }
 
+subtest 'the command line' => sub {
+	my $run = sub {
+		Gamed::Daemon::run_program("$Gamed::Daemon::BUILD/$_[0]",
+			@_[1 .. $#_]);
+	};
+
+	for my $program (qw(gamed gamectl)) {
+		for (['-h', qr/^usage: $program /], ['--help', qr/^usage: $program /],
+			['-V', qr/^$program \d+\.\d+/],
+			['--version', qr/^$program \d+\.\d+/]) {
+			my ($option, $says) = @$_;
+			my ($rc, $out, $err) = $run->($program, $option);
+			is($rc, 0, "$program $option: exit 0");
+			like($out, $says, "$program $option: on standard output");
+			is($err, '', "$program $option: no complaint");
+		}
+		my ($rc, $out, $err) = $run->($program, '--no-such');
+		is($rc, 2, "$program: an unknown option is wrong usage");
+		is($out, '', '... told on standard error');
+		like($err, qr/^usage: $program /m, '... with the usage');
+	}
+	for (['-w', 9999], ['-o', 'server.workers=9999']) {
+		my ($rc, undef, $err) = $run->('gamed', '-t', @$_);
+		is($rc, 2, "gamed @$_: exit 2");
+		is($err, "gamed: command line: server.workers: "
+			. "expected an integer from 1 to 30\n",
+			'... names the setting, not an option that was not there');
+	}
+};
+
 subtest 'start and stop' => sub {
 	my $d = Gamed::Daemon->start(pg => $pg);
 

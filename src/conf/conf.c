@@ -272,8 +272,9 @@ int conf_set(struct conf *c, const char *assignment, struct err *err_r)
 		return err_set(err_r, ERR_INVALID,
 			"option -o %.*s: unknown setting",
 			(int)(eq - assignment), assignment);
+	/* there are short options for some */
 	if (conf_store(c, k, str_from(eq + 1), false, &why) < 0)
-		return err_set(err_r, ERR_INVALID, "option -o %s.%s: %s",
+		return err_set(err_r, ERR_INVALID, "command line: %s.%s: %s",
 			k->section, k->key, why.text);
 	return 0;
 }

@@ -5,6 +5,7 @@
 #include "ctl/ctl.h"
 
 #include <errno.h>
+#include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -41,7 +42,8 @@ static struct {
 static void usage(FILE *to)
 {
 	fprintf(to, "usage: gamectl [-c file] [-o section.key=value] [--json] "
-		    "command [argument ...]\n");
+		    "command [argument ...]\n"
+		    "       gamectl -V | -h\n");
 	for (size_t i = 0; i < NELEM(commands); i++)
 		fprintf(to, "  %-14s %s\n", commands[i].name, commands[i].help);
 }
@@ -121,6 +123,8 @@ static int run(const char *name, int argc, char **argv, const struct conf *conf)
 
 int main(int argc, char **argv)
 {
+	static const struct option longs[] = {{"help", no_argument, NULL, 'h'},
+		{"version", no_argument, NULL, 'V'}, {NULL, 0, NULL, 0}};
 	static struct conf conf;
 	char *assignments[ASSIGNMENTS_MAX];
 	unsigned assignments_cnt = 0;
@@ -132,7 +136,7 @@ int main(int argc, char **argv)
 	log_set_fd(STDERR_FILENO);
 	log_set_level(LOG_L_WARN);
 	argc = take_json(argc, argv);
-	while ((c = getopt(argc, argv, "+c:ho:")) != -1) {
+	while ((c = getopt_long(argc, argv, "+c:ho:V", longs, NULL)) != -1) {
 		switch (c) {
 		case 'c':
 			path = optarg;
@@ -146,6 +150,9 @@ int main(int argc, char **argv)
 			break;
 		case 'h':
 			usage(stdout);
+			return 0;
+		case 'V':
+			puts("gamectl " GAMED_VERSION);
 			return 0;
 		default:
 			usage(stderr);
