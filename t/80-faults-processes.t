@@ -250,6 +250,14 @@ subtest 'S2: connections are balanced' => sub {
 	$judge->follow($d);
 };
 
+sub cpu_ticks {
+	my ($pid) = @_;
+
+	return eval { my @f = split ' ',
+		Gamed::Daemon::_read("/proc/$pid/stat") =~ s/^.*\) //r;
+		$f[11] + $f[12] };
+}
+
 # So many connections that no more are taken; some wait in the queue.
 sub crowd {
 	my @crowd;
@@ -270,14 +278,6 @@ sub crowd_goes {
 		'once the crowd has gone a newcomer is served');
 	cmp_ok(time - $from, '<', 5, '... soon');
 	return;
-}
-
-sub cpu_ticks {
-	my ($pid) = @_;
-
-	return eval { my @f = split ' ',
-		Gamed::Daemon::_read("/proc/$pid/stat") =~ s/^.*\) //r;
-		$f[11] + $f[12] };
 }
 
 subtest 'H7: the limit of descriptors is low' => sub {
@@ -331,12 +331,122 @@ subtest 'H7: descriptors are exhausted' => sub {
 		'the workers are the same');
 };
 
+# A library to be loaded before libc, of this text.
+sub shim {
+	my ($name, $text) = @_;
+	my $path = $d->dir . "/$name";
+
+	open my $f, '>', "$path.c" or die "$path.c: $!";
+	print $f $text;
+	close $f;
+	my ($rc, $out, $err) = Gamed::Daemon::run_program('cc', '-shared',
+		'-fPIC', '-o', "$path.so", "$path.c");
+	die "cc: $out$err" if $rc;
+	return "$path.so";
+}
+
+sub start_with {
+	my ($shim, %env) = @_;
+	my $asan = $ENV{ASAN_OPTIONS} // '';
+
+	is($d->stop, 0, 'exit 0');
+	$d = start(from => $d, env => { LD_PRELOAD => $shim, %env,
+		ASAN_OPTIONS => "$asan:verify_asan_link_order=0" });
+	$judge->follow($d);
+	return;
+}
+
+# A process whose pid stands in a file spins where it would wait for events:
+# it burns the processor, its loop never turns, its heartbeat stops.
+sub spin_shim {
+	return shim('spin', <<'C');
+#define _GNU_SOURCE
+#include <stdlib.h>
+#include <string.h>
+#include <fcntl.h>
+#include <unistd.h>
+#include <sys/epoll.h>
+#include <sys/syscall.h>
+static int is_to_spin(void)
+{
+	char text[256] = "", *p = text;
+	int fd = open(getenv("TEST_SPIN"), O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return 0;
+	if (read(fd, text, sizeof(text) - 1) < 0)
+		text[0] = '\0';
+	close(fd);
+	while (*p) {
+		if (strtol(p, &p, 10) == getpid())
+			return 1;
+		if (*p)
+			p++;
+	}
+	return 0;
+}
+int epoll_wait(int fd, struct epoll_event *ev, int max, int timeout)
+{
+	for (volatile unsigned long n = 0; is_to_spin(); n++)
+		while (++n % 100000000 != 0)
+			;
+	return (int)syscall(SYS_epoll_pwait, fd, ev, max, timeout, NULL, 0);
+}
+C
+}
+
+subtest 'S4: spinning processes are replaced by the watchdog' => sub {
+	my $file = $d->dir . '/spin';
+	start_with(spin_shim(), TEST_SPIN => $file);
+	my $load = load_starts();
+	my %spins = map { $_ => ($d->pids($_))[0] } @ROLES;
+	my %before = map { $_ => cpu_ticks($spins{$_}) } @ROLES;
+	my (%took, %cpu);
+
+	open my $f, '>', "$file.new" or die "$file: $!";
+	print $f join ' ', values %spins;
+	close $f;
+	rename "$file.new", $file or die "$file: $!";
+	my $from = time;
+	# no scrapes: stats would not answer
+	eventually(sub {
+		for my $role (@ROLES) {
+			if (Gamed::Daemon::process_runs($spins{$role})) {
+				my $t = cpu_ticks($spins{$role});
+				$cpu{$role} = $t - $before{$role} if defined $t;
+			} else {
+				$took{$role} //= time - $from;
+			}
+		}
+		return keys %took == @ROLES;
+	}, 30);
+	for my $role (@ROLES) {
+		my $t = $took{$role} // 99;
+		# the silence counts from the last beat, up to 1 s before
+		ok($t > 8.9 && $t < 14.5, "$role: gone in 10 to 14 s")
+			|| diag $t;
+		# three of them share the processors with all else
+		cmp_ok($cpu{$role}, '>', 50, "$role: it did burn the processor");
+		like($d->log, qr/$role slot=\d+ pid=$spins{$role} gives no sign of life/,
+			"$role: missed");
+		replaced($role, 30, $spins{$role});
+		like($d->log, qr/$role died slot=\d+ pid=$spins{$role} signal=(?:ABRT|KILL) stuck=yes/,
+			"$role: ended for that");
+	}
+	ok($load->await_calls(100), 'awards go on');
+	$judge->judge('spinning', $load->stop);
+	my $m = $d->metrics;
+	for my $role (@ROLES) {
+		is($m->{qq(gamed_child_restarts_total{reason="stuck",role="$role"})},
+			1, "$role: counted as stuck");
+	}
+	is($d->stop, 0, 'exit 0');
+	$d = start(from => $d);
+	$judge->follow($d);
+};
+
 # A library that moves the wall clock of a process, by the seconds in a file.
 sub clock_shim {
-	my ($dir) = @_;
-
-	open my $f, '>', "$dir/clock.c" or die "clock.c: $!";
-	print $f <<'C';
+	return shim('clock', <<'C');
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <stdlib.h>
@@ -380,11 +490,6 @@ time_t time(time_t *t)
 	return s.tv_sec;
 }
 C
-	close $f;
-	my ($rc, $out, $err) = Gamed::Daemon::run_program('cc', '-shared',
-		'-fPIC', '-o', "$dir/clock.so", "$dir/clock.c");
-	die "cc: $out$err" if $rc;
-	return "$dir/clock.so";
 }
 
 subtest 'F8: the wall clock jumps' => sub {
@@ -395,13 +500,7 @@ subtest 'F8: the wall clock jumps' => sub {
 		syswrite $f, pack 'l!', $_[0];
 	};
 	$set->(0);
-	my $shim = clock_shim($d->dir);
-	my $asan = $ENV{ASAN_OPTIONS} // '';
-	is($d->stop, 0, 'exit 0');
-	$d = start(from => $d, env => { LD_PRELOAD => $shim,
-		TEST_CLOCK => $file,
-		ASAN_OPTIONS => "$asan:verify_asan_link_order=0" });
-	$judge->follow($d);
+	start_with(clock_shim(), TEST_CLOCK => $file);
 	my $load = load_starts();
 	my @pids = sort $d->pids;
 	for my $by (86400, -86400, 3600, 300_000_000, 0) {
@@ -434,7 +533,8 @@ subtest 'M2: many deaths of workers, totals exact' => sub {
 	is($d->stop, 0, 'exit 0');
 	$d = start(from => $d, conf => { 'server.workers' => $workers,
 		'database.read_connections' => 1,
-		'database.write_connections' => 1 });
+		'database.write_connections' => 1,
+		'database.long_connections' => 1 });
 	$judge->follow($d);
 	my $load = load_starts(insist => 300);
 	my $killed = 0;
