@@ -60,7 +60,28 @@ sub status_line {
 	my ($rc, $out, $err) = Gamed::Daemon::run_program(
 		"$Gamed::Daemon::BUILD/gamectl", '-c', $path, 'status');
 	is($rc, 0, 'gamectl status') or diag $err;
-	return (split /\n/, $out)[0];
+	my ($json) = grep { /"kind":"reload"/ } split /\n/,
+		(Gamed::Daemon::run_program("$Gamed::Daemon::BUILD/gamectl", '-c',
+			$path, 'status', '--json'))[1];
+	return ((split /\n/, $out)[0], $json);
+}
+
+# The commands that the unit file has for a reload, with programs and settings
+# of this test; true when systemd would say that it succeeded.
+sub systemctl_reload {
+	open my $f, '<', "$FindBin::Bin/../systemd/gamed.service.in"
+		or die "gamed.service.in: $!";
+	my @commands = map { /^ExecReload=(.*)/ } <$f>;
+	is(scalar @commands, 2, 'two commands for a reload');
+	for my $command (@commands) {
+		my ($path, $pid) = ($d->conf_path, $d->pid);
+		$command =~ s/\@sbindir\@/$Gamed::Daemon::BUILD/g;
+		$command =~ s/\@sysconfdir\@\S+/$path/g;
+		$command =~ s/\$MAINPID/$pid/g;
+		my ($rc) = Gamed::Daemon::run_program(split ' ', $command);
+		return '' if $rc; # the rest is not run
+	}
+	return 1;
 }
 
 # Workers that are there to stay; those of earlier generations may still
@@ -111,18 +132,39 @@ subtest 'D3: twenty reloads in a row, every other file is broken' => sub {
 	is_deeply([reloads()], [$ok, $refused, 0], 'reloads are counted');
 	is_deeply([map { $d->pids($_) } qw(logger stats)], \@others,
 		'logger and stats stay');
-	unlike(status_line(), qr/refused/, 'the last file is in force');
+	my ($line, $json) = status_line();
+	unlike($line, qr/refused/, 'the last file is in force');
+	is($json, undef, '... in JSON too');
 	$d->write_conf_text($broken[0][0]);
 	$d->reload;
-	like(status_line(), qr/the last reload was refused/,
-		'gamectl status says when it is not');
+	($line, $json) = status_line();
+	like($line, qr/the last reload was refused: \S+gamed\.yaml:2:12: \S/,
+		'gamectl status says when it is not, and why');
+	like($json, qr/"error":"\S+gamed\.yaml:2:12: /, '... in JSON too');
 	is($d->metrics->{gamed_config_in_force}, 0, 'so does a metric');
 	$d->write_conf('server.workers' => 2);
 	$d->reload;
 	is($d->metrics->{gamed_config_in_force}, 1, 'and when it is again');
+	($line, $json) = status_line();
+	unlike($line, qr/refused/, '... so does gamectl status');
+	is($json, undef, '... in JSON too');
 	my $record = $load->stop;
 	no_call_failed($record);
 	$judge->judge('twenty reloads', $record);
+};
+
+subtest 'D3: systemctl reload fails on a bad file' => sub {
+	my @before = reloads();
+
+	$d->write_conf_text($broken[0][0]);
+	ok(!systemctl_reload(), 'it fails');
+	is_deeply([reloads()], \@before, '... before the server is told');
+	is($d->metrics->{gamed_config_in_force}, 1,
+		'... which keeps what it has');
+	$d->write_conf('server.workers' => 2);
+	ok(systemctl_reload(), 'it succeeds on a good one');
+	ok(Gamed::Daemon::eventually(sub { (reloads())[0] > $before[0] }),
+		'... which is in force then');
 };
 
 subtest 'D3: fifty HUPs within one second' => sub {

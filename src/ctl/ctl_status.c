@@ -15,6 +15,10 @@
 #define SPAN_MAX   32
 #define AMOUNT_MAX 32
 
+static struct {
+	char reload_error[1024]; /* "": the last reload went well */
+} self;
+
 #define num  ctl_admin_num
 #define text ctl_admin_text
 
@@ -53,13 +57,13 @@ static void print_server(const struct jv *v)
 	char up[SPAN_MAX];
 
 	printf("gamed %.*s, up %s, generation %" PRId64 ", workers %" PRId64
-	       ", database %s%s\n\n",
+	       ", database %s%s%s%s\n\n",
 		STR_ARG(text(v, "version")), span(num(v, "uptime_s"), up),
 		num(v, "generation"), num(v, "workers"),
 		is_true(v, "database") ? "connected" : "not connected",
-		is_true(v, "config_in_force")
-			? ""
-			: ", the last reload was refused");
+		is_true(v, "config_in_force") ? ""
+					      : ", the last reload was refused",
+		*self.reload_error ? ": " : "", self.reload_error);
 	printf("%-8s %4s %8s %4s %8s %8s %9s %5s %6s %6s\n", "role", "slot",
 		"pid", "gen", "uptime", "beat", "memory", "fds", "conns",
 		"starts");
@@ -129,6 +133,35 @@ static void print_line(const struct jv *v)
 			kinds[i].print(v);
 }
 
+/* What the master leaves there while its settings are not the file's. */
+static void read_reload_error(const struct conf *conf)
+{
+	char path[CONF_STR_MAX + 32];
+	FILE *f;
+
+	snprintf(path, sizeof(path), "%s/reload-error", conf->run_dir);
+	f = fopen(path, "re");
+	if (f == NULL)
+		return;
+	if (fgets(self.reload_error, sizeof(self.reload_error), f) == NULL)
+		self.reload_error[0] = '\0';
+	self.reload_error[strcspn(self.reload_error, "\n")] = '\0';
+	fclose(f);
+}
+
+static void print_reload_json(void)
+{
+	struct ctl_line l;
+	struct json_out *o;
+
+	if (self.reload_error[0] == '\0')
+		return;
+	o = ctl_line_start(&l);
+	json_out_kv_cstr(o, "kind", "reload");
+	json_out_kv_cstr(o, "error", self.reload_error);
+	ctl_line_end(&l);
+}
+
 int ctl_status(int argc, char **argv, const struct conf *conf)
 {
 	struct err err;
@@ -140,9 +173,11 @@ int ctl_status(int argc, char **argv, const struct conf *conf)
 		return ctl_usage(USAGE);
 	buf_init(&out, 0);
 	rc = ctl_admin_ask(conf, "status", &out, &err);
-	if (rc == 0 && ctl_json())
+	read_reload_error(conf);
+	if (rc == 0 && ctl_json()) {
 		fwrite(out.p, 1, out.len, stdout);
-	else if (rc == 0)
+		print_reload_json();
+	} else if (rc == 0)
 		rc = ctl_admin_lines(buf_str(&out), print_line, &err);
 	buf_fini(&out);
 	return rc < 0 ? ctl_fail(&err) : 0;

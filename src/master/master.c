@@ -13,6 +13,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -138,6 +139,36 @@ static void start_workers(
 
 /* ---- leaving ------------------------------------------------------------ */
 
+/*
+ * Why the settings in force are not those of the file, for gamectl: a text in
+ * server.run_dir that is there only as long as it is true.  NULL: they are.
+ */
+static void publish_reload_error(const char *why)
+{
+	char path[CONF_STR_MAX + 32], made[CONF_STR_MAX + 32];
+	FILE *f;
+
+	snprintf(path, sizeof(path), "%s/reload-error", self.conf->run_dir);
+	if (why == NULL) {
+		unlink(path);
+		return;
+	}
+	snprintf(made, sizeof(made), "%s/reload-error.new", self.conf->run_dir);
+	f = fopen(made, "we");
+	if (f == NULL) {
+		log_warn("cannot write %s", made);
+		return;
+	}
+	for (; *why; why++)
+		putc(*why == '\n' ? ';' : *why, f);
+	putc('\n', f);
+	/* as the admin socket */
+	if (fchmod(fileno(f), 0660) < 0 || fflush(f) != 0 ||
+		rename(made, path) < 0)
+		log_warn("cannot write %s", path);
+	fclose(f);
+}
+
 static void begin_fast(uint64_t now)
 {
 	log_info("stopping at once processes=%u", child_alive());
@@ -145,6 +176,7 @@ static void begin_fast(uint64_t now)
 	listen_close_api(&self.listen);
 	self.env.all.listen_fd = -1;
 	spawn_close_trace_tx(&self.env);
+	publish_reload_error(NULL);
 	listen_forget_admin(&self.listen);
 	child_stop_workers(0, SIGQUIT, FAST_MS, now);
 	child_stop(SLOT_LOGGER, SIGQUIT, FAST_MS, now);
@@ -187,6 +219,7 @@ static void begin_flush(uint64_t now)
 
 static void begin_stats_leave(uint64_t now)
 {
+	publish_reload_error(NULL);
 	listen_forget_admin(&self.listen);
 	child_stop(SLOT_STATS, SIGTERM, STATS_LEAVE_MS, now);
 	enter_phase(PH_STATS, now);
@@ -216,6 +249,7 @@ static void refuse_reload(const char *why, uint64_t now)
 {
 	log_errorx("reload refused, the settings in force stay: %s", why);
 	end_reload(M_RELOADS_REFUSED, false, now);
+	publish_reload_error(why);
 	snprintf(self.status, sizeof(self.status), "reload refused: %.150s",
 		why);
 	notify_ready(self.status);
@@ -261,6 +295,7 @@ static void commit_reload(uint64_t now)
 		(uint64_t)self.conf->drain_timeout_s * 1000 + EXTRA_MS, now);
 	log_info("reloaded generation=%u", self.generation);
 	end_reload(M_RELOADS_OK, true, now);
+	publish_reload_error(NULL);
 	self.status[0] = '\0';
 	notify_ready("reloaded");
 }
@@ -270,6 +305,7 @@ static void abandon_reload(const char *why, uint64_t now)
 	log_errorx("reload failed, the settings in force stay: %s", why);
 	child_stop_workers(self.generation_last, SIGQUIT, FAST_MS, now);
 	end_reload(M_RELOADS_FAILED, false, now);
+	publish_reload_error(why);
 	snprintf(
 		self.status, sizeof(self.status), "reload failed: %.150s", why);
 	notify_ready(self.status);
@@ -554,6 +590,7 @@ int master_run(const struct conf *c, const struct master_args *args)
 		listen_forget_admin(&self.listen);
 		return 1;
 	}
+	publish_reload_error(NULL); /* a predecessor's, that was killed */
 	start(clock_mono_ms());
 	loop(&unblocked);
 	log_info("stopped uptime_s=%" PRIu64 " generation=%u exit=%d",
