@@ -20,11 +20,11 @@
 #include "base/uuid.h"
 #include "db/db_conn.h"
 
-#define BACKOFF_MIN_MS 100
-#define BACKOFF_MAX_MS 5000
-#define DOWN_GRACE_MS  100 /* a lane without connections may reconnect */
-#define LONG_WAIT_MS   100 /* until the long lane looks for the others again */
-#define SHARDS         16
+#define BACKOFF_MIN_MS  100
+#define BACKOFF_MAX_MS  5000
+#define DOWN_GRACE_MS   100 /* a lane without connections may reconnect */
+#define AFTER_OTHERS_MS 20  /* until it is looked for the others again */
+#define SHARDS          16
 
 struct job_list {
 	struct db_job *first, **last;
@@ -395,14 +395,26 @@ static bool lane_is_full(const struct lane *l)
 	return lane_up_cnt(l) == l->conns_cnt;
 }
 
+/*
+ * Where the server allows fewer connections than we want, this process and
+ * others like it share what there is so that each can work: one for reads and
+ * one for writes first, the rest of both then, listings last.
+ */
+static bool is_after_others(const struct db_pool *p, const struct db_conn *c)
+{
+	const struct lane *reads = &p->lanes[DB_LANE_READ];
+	const struct lane *writes = &p->lanes[DB_LANE_WRITE];
+
+	if (c->lane == DB_LANE_LONG)
+		return !lane_is_full(reads) || !lane_is_full(writes);
+	return lane_up_cnt(&p->lanes[c->lane]) > 0 &&
+	       (lane_up_cnt(reads) == 0 || lane_up_cnt(writes) == 0);
+}
+
 static void on_retry(struct db_pool *p, struct db_conn *c)
 {
-	/* where the server allows fewer connections than we want, listings
-	 * go without before awards do */
-	if (c->lane == DB_LANE_LONG &&
-		!(lane_is_full(&p->lanes[DB_LANE_READ]) &&
-			lane_is_full(&p->lanes[DB_LANE_WRITE]))) {
-		db_conn_retry_after(c, LONG_WAIT_MS);
+	if (is_after_others(p, c)) {
+		db_conn_retry_after(c, AFTER_OTHERS_MS);
 		return;
 	}
 	if (!any_up(p)) {
