@@ -22,7 +22,7 @@ my $LONG = $ENV{GAMED_LONG} ? 1 : 0;
 my $ROUNDS = $LONG ? 5 : 1;
 my @ROLES = qw(worker logger stats);
 
-my $pg = Gamed::Postgres->new(max_connections => 120);
+my $pg = Gamed::Postgres->new(max_connections => $LONG ? 300 : 120);
 my $d = start();
 my $place = Gamed::Load->campaign($d);
 my $judge = Gamed::Judge->new($d);
