@@ -20,12 +20,16 @@ struct compiler {
 	struct buf callback_keys; /* struct str */
 	struct buf data_keys;     /* struct str */
 	struct buf vars;          /* struct jv_member */
+	struct buf arms;          /* struct dsl_arm */
 	struct buf text;
 	uint32_t entered; /* nodes that some instruction has accounted for */
 	uint32_t stack;   /* operands alive here */
 	uint32_t stack_max;
 	int max_depth;
 	uint32_t needs;
+	enum dsl_arm_part section; /* of the rule being compiled */
+	uint32_t rule;             /* its place there */
+	bool sets;                 /* the arm sets points or a case name */
 };
 
 #define CNT(b, type) ((uint32_t)((b).len / sizeof(type)))
@@ -101,7 +105,7 @@ static uint32_t field_add(struct compiler *c, struct str path)
 static uint32_t enter_id(
 	struct compiler *c, enum dsl_kind k, struct str id, int depth)
 {
-	struct dsl_node n = {text_add(c, id), (uint8_t)k, (uint16_t)depth};
+	struct dsl_node n = {text_add(c, id), (uint8_t)k, (uint16_t)depth, 0};
 
 	if (depth > c->max_depth)
 		c->max_depth = depth;
@@ -270,6 +274,34 @@ static void emit_cond(struct compiler *c, const struct jv *n, int depth)
 	}
 }
 
+/* ---- arms ------------------------------------------------------------- */
+
+/* What is emitted until arm_close belongs to it. */
+static void arm_open(struct compiler *c, enum dsl_arm_kind kind, struct str id,
+	uint32_t branch)
+{
+	struct dsl_arm arm = {
+		.id = text_add(c, id),
+		.section = (uint8_t)c->section,
+		.kind = (uint8_t)kind,
+		.rule = c->rule,
+		.branch = branch,
+		.from = CNT(c->code, struct dsl_ins),
+	};
+
+	buf_add(&c->arms, &arm, sizeof(arm));
+	c->sets = false;
+}
+
+static void arm_close(struct compiler *c)
+{
+	struct dsl_arm *arm = (struct dsl_arm *)(void *)c->arms.p +
+			      CNT(c->arms, struct dsl_arm) - 1;
+
+	arm->to = CNT(c->code, struct dsl_ins);
+	arm->sets = c->sets;
+}
+
 /* ---- statements and rules --------------------------------------------- */
 
 static void emit_stmt(struct compiler *c, const struct jv *n, int depth)
@@ -294,6 +326,8 @@ static void emit_stmt(struct compiler *c, const struct jv *n, int depth)
 		emit_expr(c, value, depth + 1);
 		c->stack--;
 	}
+	if (k == DSL_N_SET_POINTS || k == DSL_N_SET_CASE_NAME)
+		c->sets = true;
 	if (k == DSL_N_ASSIGN_POINTS || k == DSL_N_VETO)
 		a = const_add(c, jv_member(n, "case_name"));
 	else if (k == DSL_N_SET_CALLBACK_DATA)
@@ -326,10 +360,12 @@ static void emit_branch(struct compiler *c, const struct jv *n,
 	else
 		buf_printf(&slug, "%.*s.else_if.%u", STR_ARG(rule_id), index);
 	enter_id(c, DSL_N_ELSE_IF, buf_str(&slug), 0);
+	arm_open(c, DSL_ARM_ELSE_IF, buf_str(&slug), index + 1);
 	buf_fini(&slug);
 	emit_cond(c, jv_member(n, "when"), RULE_DEPTH + 1);
 	test = emit(c, DSL_OP_ELSEIF, rule, 0, index);
 	jump = emit_body(c, jv_member(n, "then"));
+	arm_close(c);
 	buf_add(jumps, &jump, sizeof(jump));
 	patch(c, test);
 }
@@ -339,20 +375,28 @@ static void emit_rule(struct compiler *c, const struct jv *n)
 	const struct jv *branches = jv_member(n, "else_if"),
 			*other = jv_member(n, "else");
 	uint32_t node = enter(c, n, RULE_DEPTH), test, jump;
+	struct str id = jv_member(n, "id")->u.s;
 	struct buf jumps; /* uint32_t: instructions that leave the rule */
+	uint32_t j;
 
 	buf_init(&jumps, 0);
+	((struct dsl_node *)(void *)c->nodes.p)[node].arm =
+		CNT(c->arms, struct dsl_arm);
+	arm_open(c, DSL_ARM_THEN, id, 0);
 	emit_cond(c, jv_member(n, "when"), RULE_DEPTH + 1);
 	test = emit(c, DSL_OP_WHEN, node, 0, 0);
 	jump = emit_body(c, jv_member(n, "then"));
+	arm_close(c);
 	buf_add(&jumps, &jump, sizeof(jump));
 	patch(c, test);
-	for (uint32_t j = 0; is_filled_array(branches) && j < branches->n; j++)
-		emit_branch(c, &branches->u.arr[j], jv_member(n, "id")->u.s,
-			node, j, &jumps);
+	for (j = 0; is_filled_array(branches) && j < branches->n; j++)
+		emit_branch(c, &branches->u.arr[j], id, node, j, &jumps);
+	if (is_filled_array(other))
+		arm_open(c, DSL_ARM_ELSE, id, j + 1);
 	emit(c, is_filled_array(other) ? DSL_OP_ELSE : DSL_OP_SKIP, node, 0, 0);
 	if (is_filled_array(other)) {
 		jump = emit_body(c, other);
+		arm_close(c);
 		buf_add(&jumps, &jump, sizeof(jump));
 	}
 	for (size_t i = 0; i < jumps.len / sizeof(jump); i++) {
@@ -364,17 +408,26 @@ static void emit_rule(struct compiler *c, const struct jv *n)
 
 /* Code of one mode; returns where it starts. */
 static uint32_t emit_section(struct compiler *c, const struct jv *ast,
-	const char *key, const struct jv *def)
+	enum dsl_arm_part section, const struct jv *def)
 {
+	const char *key = dsl_arm_part_name(section);
 	uint32_t start = CNT(c->code, struct dsl_ins);
 	uint32_t node = enter(c, ast, 0);
 	const struct jv *rules = jv_member(ast, key);
 
-	for (uint32_t i = 0; is_filled_array(rules) && i < rules->n; i++)
+	c->section = section;
+	for (uint32_t i = 0; is_filled_array(rules) && i < rules->n; i++) {
+		c->rule = i;
 		emit_rule(c, &rules->u.arr[i]);
+	}
 	/* Whatever matches in `rules` halts, so here nothing has matched. */
-	if (def != NULL && def->type == JV_OBJ)
+	if (def != NULL && def->type == JV_OBJ) {
+		c->section = DSL_PART_DEFAULT;
+		c->rule = 0;
+		arm_open(c, DSL_ARM_DEFAULT, jv_member(def, "id")->u.s, 0);
 		emit_stmt(c, def, 1);
+		arm_close(c);
+	}
 	emit(c, DSL_OP_END, node, 0, 0);
 	return start;
 }
@@ -411,7 +464,7 @@ static void *pack_one(char **at, const struct buf *b)
 static struct dsl_program *pack(struct compiler *c)
 {
 	struct buf *parts[] = {&c->code, &c->nodes, &c->consts, &c->fields,
-		&c->callback_keys, &c->data_keys, &c->vars, &c->text};
+		&c->callback_keys, &c->data_keys, &c->vars, &c->arms, &c->text};
 	size_t size = (sizeof(struct dsl_program) + 15) & ~(size_t)15;
 	struct dsl_program *p;
 	struct dsl_node *nodes;
@@ -419,6 +472,7 @@ static struct dsl_program *pack(struct compiler *c)
 	struct dsl_field_ref *fields;
 	struct str *callback_keys, *data_keys;
 	struct jv_member *vars;
+	struct dsl_arm *arms;
 	const char *text;
 	char *at;
 
@@ -436,6 +490,7 @@ static struct dsl_program *pack(struct compiler *c)
 	p->callback_keys = callback_keys = pack_one(&at, &c->callback_keys);
 	p->data_keys = data_keys = pack_one(&at, &c->data_keys);
 	vars = pack_one(&at, &c->vars);
+	p->arms = arms = pack_one(&at, &c->arms);
 	text = pack_one(&at, &c->text);
 
 	p->fields_cnt = CNT(c->fields, *fields);
@@ -443,6 +498,8 @@ static struct dsl_program *pack(struct compiler *c)
 	p->data_keys_cnt = CNT(c->data_keys, *data_keys);
 	for (uint32_t i = 0; i < CNT(c->nodes, *nodes); i++)
 		text_resolve(&nodes[i].id, text);
+	for (uint32_t i = 0; i < CNT(c->arms, *arms); i++)
+		text_resolve(&arms[i].id, text);
 	for (uint32_t i = 0; i < CNT(c->consts, *consts); i++)
 		if (consts[i].type == JV_STR)
 			text_resolve(&consts[i].u.s, text);
@@ -469,18 +526,22 @@ struct dsl_program *dsl_compile(const struct jv *norm)
 {
 	struct compiler c = {0};
 	struct buf *parts[] = {&c.code, &c.nodes, &c.consts, &c.fields,
-		&c.callback_keys, &c.data_keys, &c.vars, &c.text};
+		&c.callback_keys, &c.data_keys, &c.vars, &c.arms, &c.text};
 	struct dsl_program *p;
-	uint32_t start[3];
+	uint32_t start[3], arms[4] = {0};
 
-	start[DSL_MODE_FULL] =
-		emit_section(&c, norm, "rules", jv_member(norm, "default"));
-	start[DSL_MODE_PRE] = emit_section(&c, norm, "pre_rules", NULL);
-	start[DSL_MODE_POST] = emit_section(&c, norm, "post_rules", NULL);
+	start[DSL_MODE_FULL] = emit_section(
+		&c, norm, DSL_PART_RULES, jv_member(norm, "default"));
+	arms[DSL_MODE_PRE] = CNT(c.arms, struct dsl_arm);
+	start[DSL_MODE_PRE] = emit_section(&c, norm, DSL_PART_PRE, NULL);
+	arms[DSL_MODE_POST] = CNT(c.arms, struct dsl_arm);
+	start[DSL_MODE_POST] = emit_section(&c, norm, DSL_PART_POST, NULL);
+	arms[3] = CNT(c.arms, struct dsl_arm);
 	add_parent_vars(&c, jv_member(norm, "parent_variables"));
 	p = pack(&c);
 	p->refs = 1;
 	memcpy(p->start, start, sizeof(start));
+	memcpy(p->arms_from, arms, sizeof(arms));
 	p->needs = c.needs;
 	/* the program itself was entered once for each of the three modes */
 	p->nodes_cnt = (int)CNT(c.nodes, struct dsl_node) - 2;
@@ -557,6 +618,29 @@ uint32_t dsl_program_top(const struct dsl_program *p, uint32_t n)
 const struct jv *dsl_program_parent_vars(const struct dsl_program *p)
 {
 	return &p->parent_vars;
+}
+
+const struct dsl_arm *dsl_program_arms(
+	const struct dsl_program *p, unsigned *cnt_r)
+{
+	*cnt_r = p->arms_from[3];
+	return p->arms;
+}
+
+const char *dsl_arm_part_name(enum dsl_arm_part s)
+{
+	static const char *const names[] = {
+		"rules", "default", "pre_rules", "post_rules"};
+
+	return names[s];
+}
+
+const char *dsl_arm_kind_name(enum dsl_arm_kind k)
+{
+	static const char *const names[] = {
+		"then", "else_if", "else", "default"};
+
+	return names[k];
 }
 
 bool dsl_program_has_pre(const struct dsl_program *p)

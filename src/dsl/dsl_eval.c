@@ -49,8 +49,9 @@ struct tracer {
 struct vm {
 	struct dsl_run *r;
 	const struct dsl_program *p;
-	int n;    /* steps */
-	int mark; /* passing it needs a closer look */
+	int n;                    /* steps */
+	int mark;                 /* passing it needs a closer look */
+	const struct dsl_ins *at; /* where the run ended; NULL: nowhere */
 	bool check_depth;
 	bool unset;           /* some field has no value */
 	uint64_t deadline_ns; /* 0: no clock */
@@ -663,6 +664,7 @@ static inline __attribute__((always_inline)) int run_code(
 		n += ins->enters;
 		if (UNLIKELY(n > m->mark)) {
 			m->tr.cur = te;
+			m->at = ins;
 			if (enter_nodes(m, ins, n - ins->enters) < 0)
 				return -1;
 		}
@@ -759,11 +761,17 @@ static inline __attribute__((always_inline)) int run_code(
 		case DSL_OP_WHEN:
 			if (!truth)
 				goto jump;
+			if (r->arms != NULL)
+				r->arms[p->nodes[ins->node].arm] |=
+					DSL_ARM_TAKEN;
 			TRACE_BOOL(true, DSL_BR_MATCH, 0);
 			break;
 		case DSL_OP_ELSEIF:
 			if (!truth)
 				goto jump;
+			if (r->arms != NULL)
+				r->arms[p->nodes[ins->node].arm + 1 + ins->b] |=
+					DSL_ARM_TAKEN;
 			TRACE_BOOL(true, DSL_BR_ELSEIF, ins->b);
 			break;
 		case DSL_OP_ELSE:
@@ -834,12 +842,14 @@ static inline __attribute__((always_inline)) int run_code(
 	}
 done:
 	m->n = n;
+	m->at = ins;
 	m->tr.cur = te;
 	return 0;
 
 #define FAIL(call)              \
 	do {                    \
 		m->n = n;       \
+		m->at = ins;    \
 		m->tr.cur = te; \
 		call;           \
 		return -1;      \
@@ -870,6 +880,41 @@ static __attribute__((noinline)) int run_traced(struct vm *m)
 static __attribute__((noinline)) int run_plain(struct vm *m)
 {
 	return run_code(m, false);
+}
+
+/* ---- arms ------------------------------------------------------------- */
+
+/*
+ * The loop notes which arms were taken; the rest follows from where the run
+ * ended, since code is gone through forwards only.
+ */
+static void note_arms(struct vm *m, bool is_ok)
+{
+	const struct dsl_program *p = m->p;
+	uint8_t *hit = m->r->arms;
+	uint32_t at = (uint32_t)(m->at - p->code), last = UINT32_MAX;
+	bool is_over = false; /* an arm of the rule was taken */
+
+	for (uint32_t i = p->arms_from[m->r->mode];
+		i < p->arms_from[m->r->mode + 1] && p->arms[i].from <= at;
+		i++) {
+		const struct dsl_arm *arm = &p->arms[i];
+
+		if (arm->branch == 0)
+			is_over = false;
+		if (is_over)
+			continue;
+		hit[i] |= DSL_ARM_EVALUATED;
+		if (arm->kind == DSL_ARM_ELSE || arm->kind == DSL_ARM_DEFAULT)
+			hit[i] |= DSL_ARM_TAKEN;
+		is_over = hit[i] & DSL_ARM_TAKEN;
+		if (!is_ok && at < arm->to)
+			hit[i] |= DSL_ARM_FAILED;
+		if (is_over && (arm->sets || at < arm->to))
+			last = i;
+	}
+	if (is_ok && last != UINT32_MAX)
+		hit[last] |= DSL_ARM_DECIDED;
 }
 
 /* ---- entry ------------------------------------------------------------ */
@@ -953,6 +998,7 @@ enum dsl_status dsl_run(struct dsl_run *r)
 	m.r = r;
 	m.p = r->prog;
 	m.stack = few;
+	m.at = NULL;
 	m.unset = r->fields_set != NULL &&
 		  memchr(r->fields_set, 0, m.p->fields_cnt) != NULL;
 	start_state(&m);
@@ -967,6 +1013,8 @@ enum dsl_status dsl_run(struct dsl_run *r)
 	rc = r->trace != NULL ? run_traced(&m) : run_plain(&m);
 	trace_end(&m);
 	r->nodes = m.n;
+	if (r->arms != NULL)
+		note_arms(&m, rc == 0);
 	if (rc < 0)
 		return dsl_error_status(&r->err);
 	out_value(&m.callback, &r->callback_data);

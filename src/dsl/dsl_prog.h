@@ -81,6 +81,7 @@ struct dsl_node {
 	struct str id;
 	uint8_t kind;   /* enum dsl_kind */
 	uint16_t depth; /* 0: not checked (program, branch) */
+	uint32_t arm;   /* of a rule: number of its first arm */
 };
 
 struct dsl_program {
@@ -88,11 +89,13 @@ struct dsl_program {
 	const struct dsl_ins *code;
 	const struct dsl_node *nodes;
 	const struct jv *consts;
+	const struct dsl_arm *arms;
 	const struct dsl_field_ref *fields;
 	const struct str *callback_keys;
 	const struct str *data_keys;
 	struct jv parent_vars;
-	uint32_t start[3]; /* first instruction by enum dsl_mode */
+	uint32_t start[3];     /* first instruction by enum dsl_mode */
+	uint32_t arms_from[4]; /* first arm by enum dsl_mode, and the end */
 	uint32_t fields_cnt;
 	uint32_t callback_keys_cnt;
 	uint32_t data_keys_cnt;

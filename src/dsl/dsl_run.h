@@ -88,6 +88,48 @@ int dsl_program_nodes(const struct dsl_program *p);
 uint32_t dsl_program_top(const struct dsl_program *p, uint32_t n);
 /* parent_variables, an object or null; lives as long as the program. */
 const struct jv *dsl_program_parent_vars(const struct dsl_program *p);
+
+/*
+ * An arm is a piece of a program that a run goes through or not: the `then`
+ * of a rule, an else_if, an else, the default.  Arms stand in the order of
+ * the program.
+ */
+enum dsl_arm_part {
+	DSL_PART_RULES,
+	DSL_PART_DEFAULT,
+	DSL_PART_PRE,
+	DSL_PART_POST
+};
+enum dsl_arm_kind {
+	DSL_ARM_THEN,
+	DSL_ARM_ELSE_IF,
+	DSL_ARM_ELSE,
+	DSL_ARM_DEFAULT
+};
+struct dsl_arm {
+	struct str id;     /* of the rule, the branch or the statement */
+	uint8_t section;   /* enum dsl_arm_part */
+	uint8_t kind;      /* enum dsl_arm_kind */
+	bool sets;         /* it sets points or a case name */
+	uint32_t rule;     /* in its section, from 0 */
+	uint32_t branch;   /* in its rule: 0 `then`, 1 the first else_if */
+	uint32_t from, to; /* its code: condition and body */
+};
+const struct dsl_arm *dsl_program_arms(
+	const struct dsl_program *p, unsigned *cnt_r);
+/* "rules", "default", "pre_rules", "post_rules"; "then", "else_if"... */
+const char *dsl_arm_part_name(enum dsl_arm_part s);
+const char *dsl_arm_kind_name(enum dsl_arm_kind k);
+
+/* What became of an arm in a run; bits. */
+enum dsl_arm_hit {
+	DSL_ARM_EVALUATED = 1, /* its condition was begun; else: reached */
+	DSL_ARM_TAKEN = 2,     /* its condition was true; else: reached */
+	/* it ended the phase by assign_points, veto or return, or was the
+	 * last to set points or case name of a phase that nothing ended */
+	DSL_ARM_DECIDED = 4,
+	DSL_ARM_FAILED = 8 /* the run failed in its condition or body */
+};
 bool dsl_program_has_pre(const struct dsl_program *p);
 bool dsl_program_has_post(const struct dsl_program *p);
 
@@ -158,6 +200,8 @@ struct dsl_run {
 	const struct jv *initial_data; /* mode pre, may be NULL */
 	const struct dsl_parent_result *parent; /* mode post, may be NULL */
 	struct dsl_trace *trace;                /* may be NULL; appended to */
+	/* of each arm of the program; NULL: not wanted; only added to */
+	uint8_t *arms;
 	/* out; on failure only nodes, err and the trace mean anything */
 	struct jv points;        /* int 0 when nothing matched */
 	struct jv case_name;     /* string or null */

@@ -154,6 +154,7 @@ static enum dsl_status run_phase(struct engine_custom *c,
 		.initial_data = data,
 		.parent = parent,
 		.trace = c->trace,
+		.arms = c->arms,
 	};
 	enum dsl_status s;
 

@@ -54,6 +54,7 @@ struct engine_custom {
 	const struct jv *mocks;       /* path -> value, first; may be NULL */
 	struct arena *arena;          /* results live here */
 	struct dsl_trace *trace;      /* of all phases; may be NULL */
+	uint8_t *arms; /* as in struct dsl_run, of all phases; may be NULL */
 	/* out */
 	struct jv points;        /* after a failure null, as the next two */
 	struct jv case_name;     /* string or null */

@@ -33,6 +33,11 @@ static unsigned bucket_of(const uint64_t *edges, unsigned cnt, uint64_t ns)
 	return i;
 }
 
+unsigned shm_dsl_bucket(uint64_t duration_ns)
+{
+	return bucket_of(dsl_ns, NELEM(dsl_ns), duration_ns);
+}
+
 void metric_add(enum metric_id m, uint64_t n)
 {
 	assert(m < M_CNT);
@@ -95,10 +100,10 @@ static unsigned realm_of(struct shm_head *h, struct str realm)
 	return at;
 }
 
-static unsigned code_of(struct shm_head *h, const char *code)
+unsigned shm_code_claim(const char *code)
 {
-	unsigned at = shm_label_claim(
-		h->code, SHM_CODES_MAX, or_unknown(str_from(code)));
+	unsigned at = shm_label_claim(shm_map()->head.code, SHM_CODES_MAX,
+		or_unknown(str_from(code)));
 
 	if (at == SHM_CODES_MAX - 1)
 		metric_inc(M_LABEL_OVERFLOW_CODE);
@@ -144,7 +149,8 @@ void metric_dsl(struct str realm, unsigned type, unsigned status,
 	shm_add(&d->duration_ns[status], duration_ns);
 	shm_add(&d->nodes, nodes);
 	if (status != 0)
-		shm_add(&s->errors[series_of(h, at, type, code_of(h, code))],
+		shm_add(&s->errors[series_of(
+				h, at, type, shm_code_claim(code))],
 			1);
 }
 

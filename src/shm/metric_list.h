@@ -123,6 +123,14 @@ METRIC(M_LABEL_OVERFLOW_STRATEGY, C, "gamed_metric_label_overflow_total",
 	"family=\"strategy\"", "")
 METRIC(M_LABEL_OVERFLOW_SERIES, C, "gamed_metric_label_overflow_total",
 	"family=\"dsl_execution_errors_total\"", "")
+METRIC(M_LABEL_OVERFLOW_PROGRAM, C, "gamed_metric_label_overflow_total",
+	"family=\"program\"", "")
+METRIC(M_LABEL_OVERFLOW_ARM, C, "gamed_metric_label_overflow_total",
+	"family=\"arm\"", "")
+METRIC(M_LABEL_OVERFLOW_CASE, C, "gamed_metric_label_overflow_total",
+	"family=\"case\"", "")
+METRIC(M_LABEL_OVERFLOW_OUTCOME, C, "gamed_metric_label_overflow_total",
+	"family=\"outcome\"", "")
 METRIC(M_SCRAPES, C, "gamed_scrapes_total", "", "Answers given to GET /metrics")
 METRIC(M_CACHE_NOTICES, C, "gamed_cache_notices_total", "",
 	"Changes of cached objects heard from Postgres")

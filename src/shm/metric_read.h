@@ -101,6 +101,45 @@ struct metric_totals {
 
 void metric_read(struct metric_totals *t, unsigned routes_cnt);
 
+/*
+ * Exact counts of strategies, all slots together.  They begin with the boot of
+ * the server (boot_us above) and never fall until it stops; who keeps hours
+ * stores differences.  Runs of simulations are never among them.
+ */
+struct metric_version {
+	unsigned at;   /* index, as outcomes have it */
+	bool is_other; /* what found no room: no id, no arms */
+	struct str id; /* in `label` */
+	int32_t version;
+	struct str sha256; /* first SHM_SHA256_MAX digits, in `label` */
+	struct metric_label label;
+	uint32_t arms_from, arms_cnt;
+};
+/* i below SHM_PROGRAMS_MAX; false: there is none at i. */
+bool metric_read_version(unsigned i, struct metric_version *v_r);
+
+struct metric_arm {
+	struct metric_place place;
+	uint64_t evaluated, taken, decided, failed;
+};
+/* The k-th arm, in the order of the program; k below arms_cnt. */
+void metric_read_arm(
+	const struct metric_version *v, uint32_t k, struct metric_arm *a_r);
+
+struct metric_outcome {
+	unsigned version; /* `at` of its version */
+	unsigned status;  /* as enum dsl_status */
+	bool has_code, has_case;
+	struct metric_label code, case_name;
+	uint64_t runs;
+	uint64_t duration_ns, duration_max_ns;
+	uint64_t nodes, nodes_max;
+	double points;
+	uint64_t bucket[SHM_DSL_BUCKETS]; /* not cumulative */
+};
+/* i below SHM_OUTCOMES_MAX; false: there is none at i. */
+bool metric_read_outcome(unsigned i, struct metric_outcome *o_r);
+
 /* 'C' counter, 'G' gauge, 'M' maximum. */
 struct metric_info {
 	char kind;

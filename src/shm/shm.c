@@ -58,6 +58,14 @@ static struct shm *map_new(int flags)
 	label_write(&h->realm[SHM_REALMS_MAX - 1], STR(OTHER));
 	label_write(&h->code[SHM_CODES_MAX - 1], STR(OTHER));
 	label_write(&h->strategy[SHM_STRATEGIES_MAX - 1], STR(OTHER));
+	label_write(&h->program[SHM_PROGRAMS_MAX - 1], STR(OTHER));
+	label_write(&h->case_name[SHM_CASES_MAX - 1], STR(OTHER));
+	for (unsigned status = 0; status < SHM_DSL_STATUSES; status++)
+		shm_put(&h->outcome[SHM_OUTCOMES_MAX - SHM_DSL_STATUSES +
+				    status],
+			SHM_OUTCOME_KEY(SHM_PROGRAMS_MAX - 1, status,
+				status == 0 ? SHM_CODES_MAX : SHM_CODES_MAX - 1,
+				SHM_CASES_MAX - 1));
 	for (unsigned type = 0; type < SHM_DSL_TYPES; type++)
 		shm_put(&h->series[SHM_SERIES_MAX - SHM_DSL_TYPES + type],
 			SHM_SERIES_KEY(

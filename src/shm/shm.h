@@ -26,6 +26,10 @@
 #define SHM_DSL_TYPES      2
 #define SHM_DSL_STATUSES   4
 #define SHM_GENERATIONS    1024
+#define SHM_PROGRAMS_MAX   512   /* versions; the last one is _other */
+#define SHM_ARMS_MAX       32768 /* of all versions together */
+#define SHM_CASES_MAX      1024  /* case names; the last one is _other */
+#define SHM_OUTCOMES_MAX   8192  /* of version, status, code and case name */
 
 /* Upper edges of the histograms: text of the label le, nanoseconds. */
 #define SHM_HIGHR_EDGES(E)     \
@@ -122,6 +126,46 @@ void metric_strategy(struct str label, unsigned status, const char *code,
 void metric_dsl_dropped(struct str realm, unsigned type);
 /* The series of the realm exist from now on, at zero. */
 void metric_dsl_known(struct str realm);
+
+/*
+ * Exact counts of one version of a strategy (DESIGN 5): how its runs ended,
+ * and what became of each arm of its program.  A version is its id, its
+ * number and the hash of its program.
+ */
+struct metric_program {
+	bool is_claimed;
+	unsigned at;        /* in the table; the last one is _other */
+	uint32_t arms_from; /* in the table of arms */
+	uint32_t arms_cnt;  /* 0: there was no room, or there are none */
+};
+/* Where an arm stands: section as enum dsl_arm_part, rule in the section,
+ * branch in the rule.  Numbers too large are cut. */
+struct metric_place {
+	unsigned section, rule, branch;
+};
+#define SHM_SHA256_MAX 16 /* digits of the hash that tell programs apart */
+/* Once for each holder of *m_r, which starts cleared. */
+void metric_program_claim(struct metric_program *m_r, struct str id,
+	int32_t version, struct str sha256, const struct metric_place *places,
+	unsigned places_cnt);
+
+/* Bits of what became of an arm, as enum dsl_arm_hit. */
+#define SHM_ARM_EVALUATED 1
+#define SHM_ARM_TAKEN     2
+#define SHM_ARM_DECIDED   4
+#define SHM_ARM_FAILED    8
+struct metric_run {
+	unsigned status;      /* as enum dsl_status */
+	const char *code;     /* of an error, else NULL */
+	struct str case_name; /* p NULL: none */
+	uint64_t duration_ns;
+	uint32_t nodes;
+	double points;
+	const uint8_t *arms; /* bits by arm; NULL: none was reached */
+};
+void metric_program_run(
+	const struct metric_program *m, const struct metric_run *run);
+
 /* cls and reason index the tables in evidence.h of ipc. */
 void metric_evidence_dropped(unsigned cls, unsigned reason, uint64_t n);
 

@@ -50,10 +50,45 @@ struct shm_head {
 	struct shm_label strategy[SHM_STRATEGIES_MAX]; /* as realm */
 	/* Anybody, once: SHM_SERIES_KEY of realm, type and code; 0: free. */
 	shm_u64 series[SHM_SERIES_MAX];
+	/* Exact counts: metric_program.c. */
+	struct shm_label program[SHM_PROGRAMS_MAX]; /* id:version:hash */
+	/* SHM_ARMS_KEY, once; 0: none yet. */
+	shm_u64 program_arms[SHM_PROGRAMS_MAX];
+	shm_u32 arms_used; /* of arm_place and the slots' arm */
+	shm_u32 unused;
+	shm_u32 arm_place[SHM_ARMS_MAX]; /* SHM_PLACE */
+	struct shm_label case_name[SHM_CASES_MAX];
+	shm_u64 outcome[SHM_OUTCOMES_MAX]; /* SHM_OUTCOME_KEY; 0: free */
 };
 
 #define SHM_SERIES_KEY(realm, type, code) \
 	(1ULL << 63 | (uint64_t)(realm) << 16 | (uint64_t)(type) << 8 | (code))
+
+#define SHM_ARMS_KEY(from, cnt) \
+	(1ULL << 63 | (uint64_t)(from) << 32 | (uint64_t)(cnt))
+#define SHM_PLACE(section, rule, branch) \
+	((uint32_t)(section) << 28 | (uint32_t)(rule) << 12 | (branch))
+#define SHM_PLACE_RULE_MAX   0xffffU
+#define SHM_PLACE_BRANCH_MAX 0xfffU
+/* code SHM_CODES_MAX: none; name SHM_CASES_MAX: none */
+#define SHM_OUTCOME_KEY(at, status, code, name)                         \
+	(1ULL << 63 | (uint64_t)(at) << 32 | (uint64_t)(status) << 24 | \
+		(uint64_t)(code) << 16 | (name))
+
+/* How often an arm of a program was gone through. */
+struct shm_arm {
+	shm_u64 evaluated, taken, decided, failed;
+};
+
+/* Runs that ended alike. */
+struct shm_outcome {
+	shm_u64 runs;
+	shm_u64 duration_ns, duration_max_ns;
+	shm_u64 nodes, nodes_max;
+	shm_u64 points;                  /* bits of a double */
+	shm_u64 bucket[SHM_DSL_BUCKETS]; /* not cumulative */
+	shm_u64 unused[2];
+};
 
 /* One row of the API's route table; 2 cache lines. */
 struct shm_route {
@@ -105,6 +140,8 @@ struct shm_slot {
 	shm_u64 errors[SHM_SERIES_MAX];
 	struct shm_dsl dsl[SHM_REALMS_MAX][SHM_DSL_TYPES];
 	HOT_ALIGNED struct shm_strategy strategy[SHM_STRATEGIES_MAX];
+	HOT_ALIGNED struct shm_arm arm[SHM_ARMS_MAX];
+	struct shm_outcome outcome[SHM_OUTCOMES_MAX];
 };
 
 struct shm {
@@ -127,6 +164,10 @@ struct shm_slot *shm_own(void);
 /* Index of the label, claimed if it is new; cnt - 1 when it has no room. */
 unsigned shm_label_claim(
 	struct shm_label *table, unsigned cnt, struct str text);
+/* Index of the code of an error, unknown for ""; counts what overflows. */
+unsigned shm_code_claim(const char *code);
+/* Bucket of a run's time. */
+unsigned shm_dsl_bucket(uint64_t duration_ns);
 /* False while the label is free or not whole; text_r has SHM_LABEL_MAX. */
 bool shm_label_read(const struct shm_label *l, char *text_r, size_t *len_r);
 

@@ -550,6 +550,8 @@ static enum svc_award_result run_stored(struct svc_award *a)
 		.deadline_ns = a->run_deadline_ns,
 		.arena = &a->app->run,
 		.trace = svc_evidence_trace(a->app->evidence),
+		.arms = svc_evidence_arms(
+			a->app->evidence, a->strategy_def->prog),
 	};
 	const struct jv zero = jv_int(0);
 	enum svc_award_result result;

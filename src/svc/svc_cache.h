@@ -15,6 +15,7 @@
 
 #include "base/uuid.h"
 #include "dsl/dsl_run.h"
+#include "shm/shm.h"
 
 struct app;
 struct conf;
@@ -45,9 +46,10 @@ struct svc_strategy {
 	bool is_extend;
 	struct str realm, name, parent;
 	char ast_sha256[65];
-	struct dsl_program *prog; /* NULL: none, or broken */
-	bool is_broken;           /* the stored program does not pass */
-	struct dsl_error fault;   /* then */
+	struct dsl_program *prog;     /* NULL: none, or broken */
+	struct metric_program counts; /* claimed by the first run */
+	bool is_broken;               /* the stored program does not pass */
+	struct dsl_error fault;       /* then */
 	int64_t updated_us;
 	char gen_key[SVC_KIND_TEXT_MAX];
 	uint32_t gen;

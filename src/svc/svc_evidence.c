@@ -26,6 +26,7 @@ struct svc_evidence {
 	struct app *app;
 	struct dsl_trace trace;
 	struct buf text; /* event data as JSON */
+	struct buf arms; /* uint8_t */
 	struct str mask[MASK_MAX];
 	unsigned mask_cnt;
 };
@@ -76,6 +77,7 @@ struct svc_evidence *svc_evidence_new(struct app *app)
 		fatal("out of memory for the evidence");
 	e->app = app;
 	buf_init(&e->text, 0);
+	buf_init(&e->arms, 0);
 	read_mask(e);
 	make_trace(e);
 	return e;
@@ -84,6 +86,7 @@ struct svc_evidence *svc_evidence_new(struct app *app)
 void svc_evidence_free(struct svc_evidence **e)
 {
 	buf_fini(&(*e)->text);
+	buf_fini(&(*e)->arms);
 	free((*e)->trace.ents);
 	free(*e);
 	*e = NULL;
@@ -93,6 +96,18 @@ struct dsl_trace *svc_evidence_trace(struct svc_evidence *e)
 {
 	dsl_trace_reset(&e->trace);
 	return &e->trace;
+}
+
+uint8_t *svc_evidence_arms(
+	struct svc_evidence *e, const struct dsl_program *prog)
+{
+	unsigned cnt;
+
+	buf_reset(&e->arms);
+	if (prog == NULL)
+		return NULL;
+	dsl_program_arms(prog, &cnt);
+	return memset(buf_reserve(&e->arms, cnt + 1), 0, cnt + 1);
 }
 
 /* ---- masked event data ----------------------------------------------- */
@@ -359,6 +374,58 @@ static void count_strategy(const struct svc_strategy *s, unsigned status,
 		(struct str){label, len}, status, code, duration_ns, nodes);
 }
 
+/* ---- exact counts ----------------------------------------------------- */
+
+_Static_assert(DSL_ARM_EVALUATED == SHM_ARM_EVALUATED &&
+		       DSL_ARM_TAKEN == SHM_ARM_TAKEN &&
+		       DSL_ARM_DECIDED == SHM_ARM_DECIDED &&
+		       DSL_ARM_FAILED == SHM_ARM_FAILED,
+	"the bits of an arm");
+
+static void claim_counts(struct svc_strategy *s)
+{
+	const struct dsl_arm *arms = NULL;
+	struct metric_place *places;
+	unsigned cnt = 0;
+
+	if (s->prog != NULL)
+		arms = dsl_program_arms(s->prog, &cnt);
+	places = calloc(cnt + 1, sizeof(*places));
+	if (places == NULL)
+		fatal("out of memory for the arms of a program");
+	for (unsigned i = 0; i < cnt; i++)
+		places[i] = (struct metric_place){
+			arms[i].section, arms[i].rule, arms[i].branch};
+	metric_program_claim(&s->counts, str_from(s->id_text), s->version,
+		str_from(s->ast_sha256), places, cnt);
+	free(places);
+}
+
+static void count_run(const struct svc_evidence *e, const struct svc_run *run)
+{
+	const struct engine_custom *c = run->run;
+	struct metric_run m = {
+		.status = run->status,
+		.duration_ns = run->duration_ns,
+		.nodes = e->trace.total,
+		.arms = c->arms,
+	};
+
+	if (run->status != DSL_STATUS_OK) {
+		m.code = dsl_error_log_code(&c->err);
+	} else {
+		if (c->case_name.type == JV_STR)
+			m.case_name = c->case_name.u.s;
+		if (c->points.type == JV_INT)
+			m.points = (double)c->points.u.i;
+		else if (c->points.type == JV_FLOAT)
+			m.points = c->points.u.d;
+	}
+	if (!run->strategy->counts.is_claimed)
+		claim_counts(run->strategy);
+	metric_program_run(&run->strategy->counts, &m);
+}
+
 bool svc_evidence_record(struct svc_evidence *e, struct arena *a,
 	const struct svc_run *run, struct uuid *id_r)
 {
@@ -371,6 +438,7 @@ bool svc_evidence_record(struct svc_evidence *e, struct arena *a,
 	metric_dsl(s->realm, s->is_extend, run->status, code, run->duration_ns,
 		e->trace.total);
 	count_strategy(s, run->status, code, run->duration_ns, e->trace.total);
+	count_run(e, run);
 	if (!e->app->conf->trace_enabled)
 		return false;
 	reason = keep_reason(e, run);

@@ -21,8 +21,13 @@ void svc_evidence_free(struct svc_evidence **e);
 /* The worker's one trace buffer, emptied: for the next run. */
 struct dsl_trace *svc_evidence_trace(struct svc_evidence *e);
 
+/* The worker's one list of arms, cleared, for the next run of the program,
+ * which may be NULL. */
+uint8_t *svc_evidence_arms(
+	struct svc_evidence *e, const struct dsl_program *prog);
+
 struct svc_run {
-	const struct svc_strategy *strategy;
+	struct svc_strategy *strategy; /* its counts get claimed */
 	struct engine_ids ids;
 	const struct jv *data; /* of the event, as strategies see it */
 	const struct engine_custom *run;

@@ -548,3 +548,100 @@ Test(dsl_run, a_program_outlives_its_ast)
 	cr_assert_str_eq(shown(), "w=literal r=rule:match v=literal "
 				  "a=assign_points:match");
 }
+
+/* What became of each arm, in the order of the program: E T D F or -. */
+static const char *arms_of(const char *program, const char *data)
+{
+	static char text[128];
+	static uint8_t hits[16];
+	size_t n = 0;
+	unsigned cnt;
+
+	memset(hits, 0, sizeof(hits));
+	run.arms = hits;
+	(void)go(program, data);
+	dsl_program_arms(run.prog, &cnt);
+	cr_assert_leq(cnt, NELEM(hits));
+	for (unsigned i = 0; i < cnt; i++)
+		n += (size_t)snprintf(text + n, sizeof(text) - n,
+			"%s%s%s%s%s%s", i ? " " : "", hits[i] ? "" : "-",
+			hits[i] & DSL_ARM_EVALUATED ? "E" : "",
+			hits[i] & DSL_ARM_TAKEN ? "T" : "",
+			hits[i] & DSL_ARM_DECIDED ? "D" : "",
+			hits[i] & DSL_ARM_FAILED ? "F" : "");
+	run.arms = NULL;
+	return text;
+}
+
+#define SET(key, value) \
+	"{'type':'set_callback_data','key':'" key "','value':" value "}"
+#define IF(cond, then, more) \
+	"{'type':'rule','when':" cond ",'then':[" then "]" more "}"
+
+Test(dsl_run, arms_tell_what_a_run_went_through)
+{
+	const char *text = "{'type':'program','rules':[" IF(F("data.a", "a"),
+		SET("k", "{'type':'literal','value':1}"),
+		",'else_if':[{'when':" F("data.b", "b") ",'then':[" ASSIGN(
+			F("data.v", "v")) "]}],'else':[" SET("e",
+			"{'type':'literal','value':2}") "]") "," IF(F("data.c",
+									    "c"),
+		ASSIGN(F("data.v", "w")),
+		"") "],'default':" ASSIGN(F("data.v", "d")) "}";
+	const struct dsl_arm *arm;
+	unsigned cnt;
+
+	/* then, else_if, else, then, default */
+	cr_assert_str_eq(
+		arms_of(text, "{'data.a':true,'data.b':true,'data.c':true,"
+			      "'data.v':1}"),
+		"ET - - ETD -");
+	cr_assert_str_eq(
+		arms_of(text, "{'data.a':false,'data.b':true,'data.c':true,"
+			      "'data.v':1}"),
+		"E ETD - - -");
+	cr_assert_str_eq(arms_of(text, "{'data.a':false,'data.b':false,"
+				       "'data.c':false,'data.v':1}"),
+		"E E ET E ETD");
+	/* fails in a body, in a condition, in the default */
+	cr_assert_str_eq(
+		arms_of(text, "{'data.a':false,'data.b':true,'data.c':true,"
+			      "'data.v':'x'}"),
+		"E ETF - - -");
+	cr_assert_str_eq(arms_of(text, "{'data.a':true,'data.b':true,"
+				       "'data.v':1}"),
+		"ET - - EF -");
+	cr_assert_str_eq(arms_of(text, "{'data.a':true,'data.b':true,"
+				       "'data.c':false,'data.v':'x'}"),
+		"ET - - E ETF");
+	arm = dsl_program_arms(run.prog, &cnt);
+	cr_assert_eq(cnt, 5);
+	cr_assert_eq(arm[1].kind, DSL_ARM_ELSE_IF);
+	cr_assert_eq(arm[1].branch, 1);
+	cr_assert_eq(arm[2].branch, 2);
+	cr_assert_eq(arm[3].rule, 1);
+	cr_assert_eq(arm[4].section, DSL_PART_DEFAULT);
+}
+
+/* In a section that nothing ends, the last to set is who decided. */
+Test(dsl_run, the_last_arm_that_sets_decides)
+{
+	const char *text = "{'type':'program','rules':[],'post_rules':[" IF(
+		F("data.a", "a"),
+		"{'type':'set_points','value':{'type':'literal',"
+		"'value':1}}",
+		"") "," IF(F("data.b", "b"), SET("k", F("data.b", "x")),
+		"") "," IF(F("data.c", "c"), "{'type':'return'}", "") "]}";
+
+	run.mode = DSL_MODE_POST;
+	cr_assert_str_eq(
+		arms_of(text, "{'data.a':true,'data.b':true,'data.c':false}"),
+		"ETD ET E");
+	cr_assert_str_eq(
+		arms_of(text, "{'data.a':true,'data.b':true,'data.c':true}"),
+		"ET ET ETD");
+	run.lim = &(struct dsl_limits){.max_nodes = 3, .max_depth = 20};
+	cr_assert_str_eq(
+		arms_of(text, "{'data.a':false,'data.b':true,'data.c':true}"),
+		"EF - -");
+}

@@ -394,3 +394,137 @@ Test(shm, counting_a_request_is_cheap)
 	cr_log_info("%llu ns", (unsigned long long)(best / n));
 	cr_assert_lt(best / n, 1000);
 }
+
+/* ---- exact counts of strategies ------------------------------------------- */
+
+static const struct metric_place places[] = {
+	{0, 0, 0}, {0, 0, 1}, {1, 0, 0}, {3, 70000, 5000}};
+
+static void run_some(struct shm *s, unsigned i)
+{
+	static const uint8_t arms[] = {1, 1 | 2 | 4, 0, 1 | 8};
+	struct metric_run run = {.case_name = STR("Gold"),
+		.duration_ns = 7000000,
+		.nodes = 3,
+		.points = 2.5,
+		.arms = arms};
+	struct metric_program m;
+
+	shm_attach(s, i + 1, SHM_WORKER);
+	metric_program_claim(
+		&m, STR("id-1"), 4, STR("0123456789abcdef0123"), places, 4);
+	for (int n = 0; n < 1000; n++)
+		metric_program_run(&m, &run);
+	run = (struct metric_run){.status = 1,
+		.code = "DSL_X",
+		.duration_ns = 9000000000,
+		.nodes = 5};
+	metric_program_run(&m, &run);
+}
+
+static unsigned find_version(const char *id, struct metric_version *v_r)
+{
+	unsigned found = 0;
+	struct metric_version v;
+
+	for (unsigned i = 0; i < SHM_PROGRAMS_MAX; i++)
+		if (metric_read_version(i, &v) && str_is(v.id, id)) {
+			found++;
+			metric_read_version(i, v_r);
+		}
+	return found;
+}
+
+Test(shm, counts_of_a_strategy_are_exact_over_processes)
+{
+	struct shm *s = fresh(0, SHM_MASTER);
+	struct metric_outcome o;
+	struct metric_version v;
+	struct metric_arm a[4];
+	unsigned outcomes = 0;
+	pid_t pid[8];
+
+	for (unsigned i = 0; i < NELEM(pid); i++)
+		pid[i] = start(run_some, s, i);
+	for (unsigned i = 0; i < NELEM(pid); i++)
+		finish(pid[i]);
+	cr_assert_eq(find_version("id-1", &v), 1);
+	cr_assert_eq(v.version, 4);
+	cr_assert(str_is(v.sha256, "0123456789abcdef"));
+	cr_assert_eq(v.arms_cnt, 4);
+	for (unsigned k = 0; k < 4; k++)
+		metric_read_arm(&v, k, &a[k]);
+	cr_assert_eq(a[0].evaluated, 8000);
+	cr_assert_eq(a[0].taken, 0);
+	cr_assert_eq(a[1].taken, 8000);
+	cr_assert_eq(a[1].decided, 8000);
+	cr_assert_eq(a[1].place.branch, 1);
+	cr_assert_eq(a[2].evaluated, 0);
+	cr_assert_eq(a[2].place.section, 1);
+	cr_assert_eq(a[3].failed, 8000);
+	cr_assert_eq(a[3].place.rule, SHM_PLACE_RULE_MAX);
+	cr_assert_eq(a[3].place.branch, SHM_PLACE_BRANCH_MAX);
+	for (unsigned i = 0; i < SHM_OUTCOMES_MAX - SHM_DSL_STATUSES; i++) {
+		if (!metric_read_outcome(i, &o))
+			continue;
+		outcomes++;
+		cr_assert_eq(o.version, v.at);
+		if (o.status == 0) {
+			cr_assert_eq(o.runs, 8000);
+			cr_assert_eq(o.points, 20000);
+			cr_assert_eq(o.nodes, 24000);
+			cr_assert_eq(o.bucket[1], 8000);
+			cr_assert_eq(o.duration_ns, 8000 * UINT64_C(7000000));
+			cr_assert_not(o.has_code);
+			cr_assert_str_eq(o.case_name.text, "Gold");
+		} else {
+			cr_assert_eq(o.runs, 8);
+			cr_assert_eq(o.nodes_max, 5);
+			cr_assert_eq(o.duration_max_ns, 9000000000);
+			cr_assert_eq(o.bucket[SHM_DSL_BUCKETS - 1], 8);
+			cr_assert_not(o.has_case);
+			cr_assert_str_eq(o.code.text, "DSL_X");
+		}
+	}
+	cr_assert_eq(outcomes, 2);
+}
+
+/* What finds no room is counted in _other, and that it was. */
+Test(shm, more_label_sets_than_room_keep_the_totals)
+{
+	static const uint8_t arms[1] = {1};
+	static struct metric_totals t;
+	struct metric_outcome o;
+	struct metric_version v;
+	struct metric_program m;
+	uint64_t runs = 0, other = 0;
+	char id[16], name[32];
+
+	(void)fresh(1, SHM_WORKER);
+	for (int i = 0; i < 600; i++) {
+		snprintf(id, sizeof(id), "id-%d", i);
+		metric_program_claim(&m, str_from(id), 1, STR("h"), places, 1);
+		for (int k = 0; k < 20; k++) {
+			snprintf(name, sizeof(name), "case-%d", i * 20 + k);
+			metric_program_run(
+				&m, &(struct metric_run){.arms = arms,
+					    .case_name = str_from(name)});
+		}
+	}
+	for (unsigned i = 0; i < SHM_OUTCOMES_MAX; i++) {
+		if (!metric_read_outcome(i, &o))
+			continue;
+		runs += o.runs;
+		cr_assert(metric_read_version(o.version, &v));
+		other += v.is_other ? o.runs : 0;
+	}
+	cr_assert_eq(runs, 12000);
+	cr_assert_geq(other, (600 - SHM_PROGRAMS_MAX + 1) * 20);
+	metric_read(&t, 0);
+	cr_assert_eq(t.plain[M_LABEL_OVERFLOW_PROGRAM],
+		(600 - SHM_PROGRAMS_MAX + 1) * 20);
+	cr_assert_eq(
+		t.plain[M_LABEL_OVERFLOW_CASE], 12000 - (SHM_CASES_MAX - 1));
+	metric_program_claim(&m, STR("id-0"), 1, STR("h"), places, 2);
+	cr_assert_eq(m.arms_cnt, 0, "the program has other arms");
+}
