@@ -80,6 +80,8 @@ const struct http_route api_routes[] = {
 		false},
 	{"GET", V1 "/strategies/custom/{id}/usage", HTTP_AUTH_STRATEGY,
 		HTTP_BODY_NONE, api_customs_usage, false},
+	{"GET", V1 "/strategies/custom/{id}/coverage", HTTP_AUTH_STRATEGY,
+		HTTP_BODY_NONE, api_coverage_get, false},
 	{"GET", V1 "/strategies/custom/{id}/executions", HTTP_AUTH_STRATEGY,
 		HTTP_BODY_NONE, api_executions_list, false},
 	{"GET", V1 "/strategies/custom/{id}/executions/{rowId}",

@@ -46,6 +46,7 @@ void api_customs_import(struct http_req *req);
 void api_customs_versions(struct http_req *req);
 void api_customs_rollback(struct http_req *req);
 void api_customs_usage(struct http_req *req);
+void api_coverage_get(struct http_req *req);
 void api_executions_list(struct http_req *req);
 void api_executions_get(struct http_req *req);
 void api_customs_templates(struct http_req *req);

@@ -324,6 +324,11 @@ static bool read_key(uint64_t key, struct metric_outcome *o)
 	       (!o->has_case || read_text(&h->case_name[name], &o->case_name));
 }
 
+int64_t metric_boot_us(void)
+{
+	return (int64_t)shm_get(&shm_map()->head.boot_us);
+}
+
 bool metric_read_outcome(unsigned i, struct metric_outcome *o_r)
 {
 	const struct shm *map = shm_map();

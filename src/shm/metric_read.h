@@ -137,6 +137,8 @@ struct metric_outcome {
 	double points;
 	uint64_t bucket[SHM_DSL_BUCKETS]; /* not cumulative */
 };
+/* Wall time of the server's start. */
+int64_t metric_boot_us(void);
 /* i below SHM_OUTCOMES_MAX; false: there is none at i. */
 bool metric_read_outcome(unsigned i, struct metric_outcome *o_r);
 
