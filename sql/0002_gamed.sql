@@ -380,6 +380,7 @@ CREATE UNIQUE INDEX gx_strategydefinition_published
 CREATE INDEX gx_wallettransactions_wallet
 	ON wallettransactions ("walletId", created_at);
 CREATE INDEX gx_gamesparams_game ON gamesparams ("gameId");
+CREATE INDEX gx_strategy_hour_boot ON gamed.strategy_hour (boot);
 CREATE INDEX gx_tasksparams_task ON tasksparams ("taskId");
 CREATE INDEX gx_usergameconfig_game_user
 	ON usergameconfig ("gameId", "userId");

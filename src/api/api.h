@@ -49,6 +49,8 @@ void api_customs_usage(struct http_req *req);
 void api_coverage_get(struct http_req *req);
 void api_executions_list(struct http_req *req);
 void api_executions_get(struct http_req *req);
+void api_customs_metrics(struct http_req *req);
+void api_customs_compare(struct http_req *req);
 void api_customs_templates(struct http_req *req);
 void api_customs_simulate(struct http_req *req);
 void api_customs_simulate_inline(struct http_req *req);

@@ -312,6 +312,9 @@ int conf_check(const struct conf *c, struct err *err_r)
 		{c->metrics_enabled && c->http_port != 0 &&
 				c->http_port == c->metrics_port,
 			"http.port and metrics.port must differ"},
+		{strcmp(c->strategy_metrics, "counters") != 0 &&
+				strcmp(c->strategy_metrics, "rows") != 0,
+			"metrics.strategies must be counters or rows"},
 		/* sun_path holds 108 bytes */
 		{strlen(c->run_dir) > 90,
 			"server.run_dir must be at most 90 bytes long"},

@@ -61,6 +61,9 @@ CONF_BOOL(metrics_enabled, "metrics", "enabled", "METRICS_ENABLED", true, 0,
 	"serve /metrics at all")
 CONF_BOOL(metrics_on_api, "metrics", "on_api", "", false, 0,
 	"serve /metrics on the API listener too")
+CONF_STR(strategy_metrics, "metrics", "strategies", "STRATEGY_METRICS_SOURCE",
+	"counters", 1,
+	"what the figures of a strategy come from: counters or rows")
 
 CONF_SECRET(db_uri, "database", "uri", "DATABASE_URI", "", 0,
 	"libpq connection string or URI; instead of the parts below")
