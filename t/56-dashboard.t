@@ -15,6 +15,7 @@ my $pg = Gamed::Postgres->new;
 my $d = Gamed::Daemon->start(pg => $pg, conf => {
 	'server.workers' => 1,
 	'http.access_log' => 'false',
+	'retention.logs_days' => 0,
 });
 my $c = Gamed::Client->new(port => $d->port, key => new_key($d, 'tester'));
 my $anon = Gamed::Client->new(port => $d->port);

@@ -21,6 +21,7 @@ my $d = Gamed::Daemon->start(pg => $pg, conf => {
 	'http.access_log' => 'false',
 	'evidence.sample_rate' => '0.1',
 	'metrics.strategies' => 'rows',
+	'retention.traces_days' => 0,
 });
 my $key = new_key($d, 'tester');
 my $c = Gamed::Client->new(port => $d->port, key => $key);

@@ -65,6 +65,27 @@ CONF_STR(strategy_metrics, "metrics", "strategies", "STRATEGY_METRICS_SOURCE",
 	"counters", 1,
 	"what the figures of a strategy come from: counters or rows")
 
+CONF_INT(kpi_flush_s, "kpi", "flush_s", "", 60, 1, 3600, 0,
+	"seconds between two writes of the counters of requests")
+CONF_BOOL(uptime_enabled, "kpi", "uptime", "UPTIME_SAMPLING_ENABLED", true, 0,
+	"write samples of uptime")
+CONF_INT(uptime_sample_s, "kpi", "uptime_sample_s", "UPTIME_SAMPLE_SECONDS",
+	60, 5, 86400, 0, "seconds between two samples of uptime")
+
+CONF_INT(keep_logs_days, "retention", "logs_days", "RETENTION_LOGS_DAYS", 180,
+	0, 36500, 0, "days that rows of logs are kept, 0: for ever")
+CONF_INT(keep_api_requests_days, "retention", "api_requests_days",
+	"RETENTION_API_REQUESTS_DAYS", 180, 0, 36500, 0,
+	"days that rows of apirequests are kept, 0: for ever")
+CONF_INT(keep_traces_days, "retention", "traces_days", "RETENTION_TRACES_DAYS",
+	180, 0, 36500, 0,
+	"days that rows of strategyexecutionlog are kept, 0: for ever")
+CONF_INT(keep_uptime_days, "retention", "uptime_days", "RETENTION_UPTIME_DAYS",
+	400, 0, 36500, 0, "days that rows of uptimelogs are kept, 0: for ever")
+CONF_INT(keep_request_minutes_days, "retention", "request_minutes_days",
+	"RETENTION_REQUEST_MINUTES_DAYS", 90, 0, 36500, 0,
+	"days that counters of requests by the minute are kept, 0: for ever")
+
 CONF_SECRET(db_uri, "database", "uri", "DATABASE_URI", "", 0,
 	"libpq connection string or URI; instead of the parts below")
 CONF_STR(db_host, "database", "host", "DB_HOST", "", 0,

@@ -13,6 +13,7 @@
 int ctl_apikey(int argc, char **argv, const struct conf *conf);
 int ctl_dsl(int argc, char **argv, const struct conf *conf);
 int ctl_evidence(int argc, char **argv, const struct conf *conf);
+int ctl_kpi(int argc, char **argv, const struct conf *conf);
 int ctl_ledger(int argc, char **argv, const struct conf *conf);
 int ctl_migrate(int argc, char **argv, const struct conf *conf);
 int ctl_status(int argc, char **argv, const struct conf *conf);

@@ -24,6 +24,7 @@ static const struct command {
 	{"apikey", ctl_apikey, "create, list and revoke API keys"},
 	{"dsl", ctl_dsl, "check or run programs given as JSON lines"},
 	{"evidence", ctl_evidence, "put refused evidence rows back"},
+	{"kpi", ctl_kpi, "make the figures of a day now"},
 	{"ledger", ctl_ledger, "show where the evidence rows are"},
 	{"migrate", ctl_migrate, "bring the database to this release's schema"},
 	{"status", ctl_status,

@@ -18,6 +18,7 @@
 #include "http/http_server.h"
 #include "stats/stats_admin.h"
 #include "stats/stats_db.h"
+#include "stats/stats_kpi.h"
 #include "stats/stats_prom.h"
 #include "stats/stats_rates.h"
 #include "stats/stats_report.h"
@@ -32,6 +33,7 @@ static struct {
 	struct http_server *http;
 	struct stats_admin *admin;
 	struct stats_db *db;
+	struct stats_kpi *kpi;
 	struct stats_rates rates;
 	struct metric_totals totals; /* as of the last metric_read */
 } self;
@@ -85,9 +87,10 @@ static void on_beat(evutil_socket_t fd, short what, void *arg)
 	metric_read(&self.totals, (unsigned)api_routes_cnt);
 	stats_rates_add(&self.rates, &self.totals, now_ms);
 	stats_db_tick(self.db, now_ms);
+	stats_kpi_tick(self.kpi, now_ms);
 }
 
-/* Asked to, or the master is gone: nothing here is worth a delay. */
+/* The master is gone or in a hurry: nothing here is worth a delay. */
 static void on_leave(evutil_socket_t fd, short what, void *arg)
 {
 	(void)fd;
@@ -96,12 +99,28 @@ static void on_leave(evutil_socket_t fd, short what, void *arg)
 	event_base_loopbreak(self.base);
 }
 
+static void on_written(void *arg)
+{
+	(void)arg;
+	event_base_loopbreak(self.base);
+}
+
+/* The workers have left before: their counters are final. */
+static void on_term(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	(void)arg;
+	metric_read(&self.totals, (unsigned)api_routes_cnt);
+	stats_kpi_stop(self.kpi, on_written, NULL);
+}
+
 static void init_events(void)
 {
 	static const struct timeval second = {1, 0};
 
 	self.ev_beat = event_new(self.base, -1, EV_PERSIST, on_beat, NULL);
-	self.ev_term = evsignal_new(self.base, SIGTERM, on_leave, NULL);
+	self.ev_term = evsignal_new(self.base, SIGTERM, on_term, NULL);
 	self.ev_quit = evsignal_new(self.base, SIGQUIT, on_leave, NULL);
 	self.ev_death = event_new(self.base, self.in->death_fd,
 		EV_READ | EV_PERSIST, on_leave, NULL);
@@ -149,6 +168,9 @@ static void init(const struct inherit *in)
 	init_http();
 	self.admin = stats_admin_new(self.base, in->admin_fd, answer, NULL);
 	self.db = stats_db_new(self.base, in->conf);
+	metric_read(&self.totals, (unsigned)api_routes_cnt);
+	self.kpi = stats_kpi_new(
+		self.base, stats_db_pool(self.db), in->conf, &self.totals);
 	metric_dsl_known(str_from(in->conf->realm));
 	on_beat(-1, 0, NULL);
 }

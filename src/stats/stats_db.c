@@ -76,6 +76,11 @@ bool stats_db_healthy(const struct stats_db *d)
 	return db_pool_healthy(d->pool);
 }
 
+struct db_pool *stats_db_pool(const struct stats_db *d)
+{
+	return d->pool;
+}
+
 struct stats_db *stats_db_new(struct event_base *base, const struct conf *conf)
 {
 	struct stats_db *d = calloc(1, sizeof(*d));

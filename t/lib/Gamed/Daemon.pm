@@ -108,6 +108,7 @@ sub _default_conf {
 		'http.address' => '127.0.0.1',
 		'http.port' => $self->{port},
 		'metrics.port' => $self->{metrics_port},
+		'kpi.uptime' => 'false', # its requests would be counted
 	);
 
 	if ($self->{pg}) {

@@ -1,0 +1,334 @@
+/* stats_kpi.c - see stats_kpi.h.  Lives as long as the stats process. */
+#include "stats/stats_kpi.h"
+
+#include <event2/event.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "api/api.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "stats/stats_uptime.h"
+#include "store/store_kpi.h"
+
+#define US_PER_MIN  60000000LL
+#define BEAT_MS     5000 /* what a gap may be wrong by */
+#define DAILY_MS    60000
+#define EXPIRY_MS   3600000
+#define RETRY_MS    10000
+#define JOB_MS      30000
+#define STOP_MS     1500 /* below what the master waits for */
+#define SAMPLES_MAX 1440 /* kept while the database is away: a day */
+#define NAME_BYTES  1024
+
+enum job { JOB_FLUSH, JOB_BEAT, JOB_SAMPLE, JOB_DAILY, JOB_EXPIRY, JOBS };
+
+struct sample {
+	int64_t at_us;
+	bool healthy;
+};
+
+struct stats_kpi {
+	struct event_base *base;
+	struct db_pool *db;
+	const struct conf *conf;
+	const struct metric_totals *totals;
+	char name[NAME_BYTES];
+	struct store_server server;
+	struct stats_uptime *uptime;
+	struct store_op op;
+	bool is_busy; /* op is on its way */
+	enum job job; /* of op */
+	uint64_t now_ms;
+	uint64_t due_ms[JOBS];
+	uint64_t flush_ms; /* at the latest, unless a minute ends before */
+	int64_t minute_us; /* in which what is not written yet was counted */
+	struct store_requests requests;
+	struct store_expiry expiry;
+	struct sample samples[SAMPLES_MAX]; /* ring */
+	unsigned samples_at, samples_cnt;
+	/* stopping */
+	struct event *ev_stop;
+	void (*on_stopped)(void *arg);
+	void *stop_arg;
+	bool is_flushed;
+};
+
+/* ---- what is written -------------------------------------------------------- */
+
+static uint64_t route_requests(const struct metric_route *r)
+{
+	uint64_t n = 0;
+
+	for (unsigned c = 0; c < SHM_STATUS_CLASSES; c++)
+		n += r->status[c];
+	return n;
+}
+
+static void run_flush(struct stats_kpi *k)
+{
+	struct store_requests *r = &k->requests;
+
+	store_requests_begin(r);
+	for (size_t i = 0; i < api_routes_cnt; i++) {
+		const struct metric_route *m = &k->totals->route[i];
+
+		if (api_routes[i].unmetered || route_requests(m) == 0)
+			continue;
+		for (unsigned c = 0; c < SHM_STATUS_CLASSES; c++)
+			if (m->status[c] > 0)
+				store_requests_add(r,
+					str_from(api_routes[i].template),
+					str_from(api_routes[i].method),
+					(int)(c + 1) * 100, m->status[c],
+					(double)m->duration_ns / 1e6);
+	}
+	for (unsigned i = 0; i < SHM_HIGHR_BUCKETS; i++)
+		db_array_i64(&r->buckets, (int64_t)k->totals->highr[i]);
+	store_requests_flush(&k->op, k->db, &k->server, k->minute_us, r);
+}
+
+static void run_sample(struct stats_kpi *k)
+{
+	const struct sample *s = &k->samples[k->samples_at];
+
+	store_uptime_sample(&k->op, k->db, &k->server, s->at_us, s->healthy);
+}
+
+static void run_expiry(struct stats_kpi *k)
+{
+	const struct store_retention r = {.logs = k->conf->keep_logs_days,
+		.api_requests = k->conf->keep_api_requests_days,
+		.traces = k->conf->keep_traces_days,
+		.uptime = k->conf->keep_uptime_days,
+		.request_minutes = k->conf->keep_request_minutes_days};
+
+	store_drop_expired(&k->op, k->db, &r, &k->expiry);
+}
+
+static void on_reply(struct store_op *op, const struct db_reply *rep);
+
+static void run(struct stats_kpi *k, enum job job)
+{
+	k->is_busy = true;
+	k->job = job;
+	store_op_init(&k->op, on_reply, k);
+	k->op.deadline_ms = JOB_MS;
+	switch (job) {
+	case JOB_FLUSH:
+		run_flush(k);
+		return;
+	case JOB_BEAT:
+		store_uptime_beat(
+			&k->op, k->db, &k->server, k->on_stopped != NULL);
+		return;
+	case JOB_SAMPLE:
+		run_sample(k);
+		return;
+	case JOB_DAILY:
+		store_kpi_catch_up(&k->op, k->db);
+		return;
+	case JOB_EXPIRY:
+		run_expiry(k);
+		return;
+	case JOBS:
+		break;
+	}
+	fatal("job %d of the key figures", (int)job);
+}
+
+/* ---- what came of it -------------------------------------------------------- */
+
+/* When the job is due again; res holds what it did, if anything. */
+static uint64_t after(struct stats_kpi *k, bool has_done, struct str what)
+{
+	switch (k->job) {
+	case JOB_FLUSH:
+		k->minute_us = clock_wall_us();
+		k->flush_ms = k->now_ms + (uint64_t)k->conf->kpi_flush_s * 1000;
+		return 0;
+	case JOB_BEAT:
+		if (has_done)
+			log_info("a time without this server was noted "
+				 "cause=%.*s",
+				STR_ARG(what));
+		return BEAT_MS;
+	case JOB_SAMPLE:
+		k->samples_at = (k->samples_at + 1) % SAMPLES_MAX;
+		k->samples_cnt--;
+		return 0;
+	case JOB_DAILY:
+		if (has_done)
+			log_info("daily figures made day=%.*s", STR_ARG(what));
+		return has_done ? 0 : DAILY_MS;
+	case JOB_EXPIRY:
+		if (has_done)
+			log_info("retention: %.*s", STR_ARG(what));
+		return has_done ? 0 : EXPIRY_MS;
+	case JOBS:
+		break;
+	}
+	return RETRY_MS;
+}
+
+static void run_next(struct stats_kpi *k);
+static void stop_next(struct stats_kpi *k, bool ok);
+
+static void on_reply(struct store_op *op, const struct db_reply *rep)
+{
+	struct stats_kpi *k = op->arg;
+	bool ok = rep->outcome == DB_OK;
+	struct str what = {NULL, 0};
+
+	k->is_busy = false;
+	if (ok) {
+		bool has_done = db_res_rows(rep->res[0]) > 0 &&
+				db_row_str(rep->res[0], 0, 0, &what);
+
+		k->due_ms[k->job] = k->now_ms + after(k, has_done, what);
+	} else {
+		k->due_ms[k->job] = k->now_ms + RETRY_MS;
+		log_warnx("key figures: statement %d failed: %s", (int)k->job,
+			rep->message);
+	}
+	if (k->on_stopped != NULL)
+		stop_next(k, ok);
+	else if (ok)
+		run_next(k);
+}
+
+/* ---- by the clock ----------------------------------------------------------- */
+
+/* The oldest gives way when the database is away for more than a day. */
+static void on_sample(void *arg, int64_t at_us, bool answered)
+{
+	struct stats_kpi *k = arg;
+	struct sample s = {at_us, answered && db_pool_healthy(k->db)};
+
+	if (k->samples_cnt == SAMPLES_MAX) {
+		k->samples_at = (k->samples_at + 1) % SAMPLES_MAX;
+		k->samples_cnt--;
+	}
+	k->samples[(k->samples_at + k->samples_cnt++) % SAMPLES_MAX] = s;
+}
+
+/*
+ * A minute that is over is written at once, so that a day ends with its last
+ * minute.  What could not be written in time counts where it began.
+ */
+static bool is_due(struct stats_kpi *k, enum job job)
+{
+	if (job == JOB_SAMPLE && k->samples_cnt == 0)
+		return false;
+	if (job == JOB_FLUSH && k->now_ms < k->flush_ms &&
+		k->minute_us / US_PER_MIN == clock_wall_us() / US_PER_MIN)
+		return false;
+	return k->now_ms >= k->due_ms[job];
+}
+
+/* In turn, so that none waits for one that is always due. */
+static void run_next(struct stats_kpi *k)
+{
+	if (k->is_busy || !db_pool_healthy(k->db))
+		return;
+	for (unsigned i = 1; i <= JOBS; i++) {
+		enum job job = (enum job)((k->job + i) % JOBS);
+
+		if (is_due(k, job)) {
+			run(k, job);
+			return;
+		}
+	}
+}
+
+void stats_kpi_tick(struct stats_kpi *k, uint64_t now_ms)
+{
+	k->now_ms = now_ms;
+	if (k->on_stopped != NULL)
+		return;
+	if (k->uptime != NULL)
+		stats_uptime_tick(k->uptime, now_ms);
+	run_next(k);
+}
+
+/* ---- the end ---------------------------------------------------------------- */
+
+static void stopped(struct stats_kpi *k)
+{
+	void (*on_stopped)(void *arg) = k->on_stopped;
+
+	if (on_stopped == NULL)
+		return;
+	event_del(k->ev_stop);
+	k->on_stopped = NULL;
+	on_stopped(k->stop_arg);
+}
+
+static void on_stop_late(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	stopped(arg);
+}
+
+/* The counters, then the word that this is the end. */
+static void stop_next(struct stats_kpi *k, bool ok)
+{
+	if (!ok || (k->is_flushed && k->job == JOB_BEAT)) {
+		stopped(k);
+	} else if (!k->is_flushed) {
+		k->is_flushed = true;
+		run(k, JOB_FLUSH);
+	} else {
+		run(k, JOB_BEAT);
+	}
+}
+
+void stats_kpi_stop(struct stats_kpi *k, void (*on_done)(void *arg), void *arg)
+{
+	static const struct timeval late = {
+		STOP_MS / 1000, STOP_MS % 1000 * 1000};
+
+	if (k->on_stopped != NULL)
+		return;
+	k->on_stopped = on_done;
+	k->stop_arg = arg;
+	event_add(k->ev_stop, &late);
+	if (!k->is_busy)
+		stop_next(k, db_pool_healthy(k->db));
+}
+
+static void make_name(struct stats_kpi *k)
+{
+	char host[HOST_NAME_MAX + 1] = "";
+
+	if (gethostname(host, sizeof(host) - 1) < 0)
+		log_warn("cannot find the name of this host");
+	snprintf(k->name, sizeof(k->name), "%s:%s", host, k->conf->run_dir);
+	k->server.name = str_from(k->name);
+	k->server.boot_us = k->totals->boot_us;
+}
+
+struct stats_kpi *stats_kpi_new(struct event_base *base, struct db_pool *db,
+	const struct conf *conf, const struct metric_totals *totals)
+{
+	struct stats_kpi *k = calloc(1, sizeof(*k));
+
+	if (k == NULL)
+		fatal("out of memory for the key figures");
+	k->base = base;
+	k->db = db;
+	k->conf = conf;
+	k->totals = totals;
+	make_name(k);
+	k->minute_us = clock_wall_us();
+	k->now_ms = clock_mono_ms();
+	k->flush_ms = k->now_ms + (uint64_t)conf->kpi_flush_s * 1000;
+	if (conf->uptime_enabled)
+		k->uptime = stats_uptime_new(base, conf, on_sample, k);
+	k->ev_stop = evtimer_new(base, on_stop_late, k);
+	if (k->ev_stop == NULL)
+		fatal("cannot make the timer of the key figures");
+	return k;
+}
