@@ -209,6 +209,44 @@ subtest 'families stand at zero from the start' => sub {
 	cmp_ok($s->{process_open_fds}, '>', 10, 'descriptors');
 };
 
+subtest 'OpenMetrics for those who list it' => sub {
+	my $open = 'application/openmetrics-text; version=1.0.0; charset=utf-8';
+	my $classic = 'text/plain; version=0.0.4; charset=utf-8';
+	my $prometheus = 'application/openmetrics-text;version=1.0.0;q=0.8,'
+		. 'application/openmetrics-text;version=0.0.1;q=0.75,'
+		. 'text/plain;version=0.0.4;q=0.5,*/*;q=0.1';
+
+	for my $from ($url, $d->url . '/metrics') {
+		for (['text/plain', $classic], ['*/*', $classic], ['', $classic],
+			['application/openmetrics-text;version=0.0.1', $classic],
+			['application/openmetrics-textual', $classic],
+			['text/plain, application/openmetrics-text', $open],
+			['Application/OpenMetrics-Text; version="1.0.0"', $open],
+			[$prometheus, $open]) {
+			my $r = HTTP::Tiny->new(timeout => 10)->get($from,
+				{ headers => { Accept => $_->[0] } });
+
+			is($r->{headers}{'content-type'}, $_->[1], "'$_->[0]'");
+			is($r->{content} =~ /^# EOF\n\z/m ? $open : $classic,
+				$_->[1], 'and so it ends');
+			next if $_->[1] eq $classic;
+			my @wrong = grep { /_total$/ }
+				$r->{content} =~ /^# (?:TYPE|HELP) (\S+)/mg;
+			is_deeply(\@wrong, [], 'no family has _total');
+			like($r->{content}, qr/^# TYPE http_requests counter\nhttp_requests_total\{/m,
+				'its samples have');
+			# with the names of before it is what the other reader reads
+			my %counter = map { $_ => 1 }
+				$r->{content} =~ /^# TYPE (\S+) counter$/mg;
+			$r->{content} =~ s/^(# (?:TYPE|HELP) )(\S+)/
+				$1 . $2 . ($counter{$2} ? '_total' : '')/mge;
+			$r->{content} =~ s/^# EOF\n//m;
+			my (undef, undef, $bad) = parse($r->{content});
+			is_deeply($bad, [], 'well-formed');
+		}
+	}
+};
+
 subtest 'the listener serves one path by GET' => sub {
 	my $h = HTTP::Tiny->new(timeout => 10);
 	my $r = $h->request(HEAD => $url);

@@ -65,6 +65,7 @@ void api_health_check(struct http_req *req)
 void api_metrics(struct http_req *req)
 {
 	const struct app *app = req->app;
+	const char *type;
 	struct buf b;
 
 	if (app->render_metrics == NULL) {
@@ -72,8 +73,7 @@ void api_metrics(struct http_req *req)
 		return;
 	}
 	buf_init(&b, 0);
-	app->render_metrics(&b);
-	http_reply_text(req, 200, "text/plain; version=0.0.4; charset=utf-8",
-		buf_str(&b));
+	type = app->render_metrics(&b, http_req_header(req, "Accept"));
+	http_reply_text(req, 200, type, buf_str(&b));
 	buf_fini(&b);
 }

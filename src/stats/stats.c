@@ -42,12 +42,13 @@ static struct {
 
 static void serve_metrics(struct http_req *req)
 {
+	const char *type;
 	struct buf b;
 
 	metric_inc(M_SCRAPES);
 	buf_init(&b, 0);
-	stats_render(&b);
-	http_reply_text(req, 200, STATS_PROM_TYPE, buf_str(&b));
+	type = stats_render_for(&b, http_req_header(req, "Accept"));
+	http_reply_text(req, 200, type, buf_str(&b));
 	buf_fini(&b);
 }
 

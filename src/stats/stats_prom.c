@@ -7,6 +7,7 @@
 
 #include <assert.h>
 #include <inttypes.h>
+#include <strings.h>
 
 #include "api/api.h"
 #include "base/num.h"
@@ -477,4 +478,95 @@ void stats_render(struct buf *out)
 	assert(api_routes_cnt <= SHM_ROUTES_MAX);
 	metric_read(&t, (unsigned)api_routes_cnt);
 	stats_prom_print(out, &t, api_routes, (unsigned)api_routes_cnt);
+}
+
+/* ---- OpenMetrics -------------------------------------------------------- */
+
+/* What stands before the next `by`, and *rest after it. */
+static struct str cut(struct str *rest, char by)
+{
+	const char *end = memchr(rest->p, by, rest->len);
+	struct str head = {rest->p, end ? (size_t)(end - rest->p) : rest->len};
+	size_t gone = head.len + (end != NULL);
+
+	*rest = (struct str){rest->p + gone, rest->len - gone};
+	return head;
+}
+
+/* Of an entry's parameters: no version, or one from 1.0.0 on. */
+static bool takes_version(struct str params)
+{
+	while (params.len) {
+		struct str p = str_trim(cut(&params, ';'));
+
+		if (!str_starts_with(p, "version="))
+			continue;
+		(void)cut(&p, '=');
+		if (p.len && *p.p == '"')
+			(void)cut(&p, '"');
+		return p.len && *p.p >= '1' && *p.p <= '9';
+	}
+	return true;
+}
+
+static bool wants_open(struct str accept)
+{
+	static const char type[] = "application/openmetrics-text";
+
+	while (accept.len) {
+		struct str entry = cut(&accept, ',');
+		struct str media = str_trim(cut(&entry, ';'));
+
+		if (media.len == sizeof(type) - 1 &&
+			strncasecmp(media.p, type, media.len) == 0 &&
+			takes_version(entry))
+			return true;
+	}
+	return false;
+}
+
+/* A counter family has the name of its samples without _total. */
+static void add_open_head(struct buf *out, struct str line)
+{
+	static const char total[] = "_total";
+	const size_t what = strlen("# TYPE "), suffix = sizeof(total) - 1;
+	struct str rest = {line.p + what, line.len - what};
+	struct str name = cut(&rest, ' ');
+
+	buf_add(out, line.p, what);
+	if (name.len > suffix &&
+		memcmp(name.p + name.len - suffix, total, suffix) == 0)
+		name.len -= suffix;
+	buf_add_str(out, name);
+	buf_add_char(out, ' ');
+	buf_add_str(out, rest);
+}
+
+static void add_open(struct buf *out, struct str classic)
+{
+	while (classic.len) {
+		struct str line = cut(&classic, '\n');
+
+		if (line.len && *line.p == '#')
+			add_open_head(out, line);
+		else
+			buf_add_str(out, line);
+		buf_add_char(out, '\n');
+	}
+	buf_add_str(out, STR("# EOF\n"));
+}
+
+const char *stats_render_for(struct buf *out, struct str accept)
+{
+	struct buf classic;
+
+	if (accept.p == NULL || !wants_open(accept)) {
+		stats_render(out);
+		return STATS_PROM_TYPE;
+	}
+	buf_init(&classic, 0);
+	stats_render(&classic);
+	add_open(out, buf_str(&classic));
+	buf_fini(&classic);
+	return STATS_OPEN_TYPE;
 }

@@ -1,6 +1,6 @@
 /*
- * stats_prom.h - the shared block as Prometheus text 0.0.4 (observability.md
- * 1.2 to 1.6).  Nothing of the stats process is in it: a worker that serves
+ * stats_prom.h - the shared block as Prometheus text 0.0.4 or OpenMetrics
+ * 1.0.0 (observability.md 1.1 to 1.6).  Nothing of the stats process is in it: a worker that serves
  * /metrics on the API listener calls it too.
  */
 #ifndef STATS_STATS_PROM_H
@@ -12,8 +12,14 @@
 
 #define STATS_PROM_TYPE "text/plain; version=0.0.4; charset=utf-8"
 
+#define STATS_OPEN_TYPE \
+	"application/openmetrics-text; version=1.0.0; charset=utf-8"
+
 /* Reads all slots now and appends the exposition of the API's routes. */
 void stats_render(struct buf *out);
+/* The same, as OpenMetrics 1.0.0 when the header Accept (p NULL: none) lists
+ * it; returns the content type, static. */
+const char *stats_render_for(struct buf *out, struct str accept);
 /* The same from totals that were read, of any route table. */
 void stats_prom_print(struct buf *out, const struct metric_totals *t,
 	const struct http_route *routes, unsigned routes_cnt);

@@ -40,7 +40,7 @@ struct app {
 	uint64_t boot_ms; /* wall time the server started, milliseconds */
 	bool draining;    /* no new work; /readyz says so */
 	/* Appends the exposition text; NULL: /metrics is not served here. */
-	void (*render_metrics)(struct buf *out);
+	const char *(*render_metrics)(struct buf *out, struct str accept);
 };
 
 #endif

@@ -493,7 +493,7 @@ static void init(const struct inherit *in)
 	app->slot = in->slot;
 	app->boot_ms = in->boot_ms;
 	if (in->conf->metrics_enabled && in->conf->metrics_on_api)
-		app->render_metrics = stats_render;
+		app->render_metrics = stats_render_for;
 	app->base = make_base();
 	arena_init(&app->run, RUN_ARENA_BYTES);
 	app->trace = trace_send_new(app->base, &trace);
