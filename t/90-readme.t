@@ -35,7 +35,8 @@ my @examples = examples();
 cmp_ok(scalar @examples, '>=', 10, 'README.md has console examples');
 
 my $pg     = Gamed::Postgres->new;
-my $daemon = Gamed::Daemon->start(pg => $pg);
+my $daemon = Gamed::Daemon->start(pg => $pg,
+	conf => { 'evidence.sample_rate' => 1 });
 
 sub apikey {
 	my ($rc, $out, $err) = $daemon->gamectl('--json', 'apikey', 'create',
