@@ -90,6 +90,58 @@ BEGIN
 	WHERE server = my_server AND boot < my_boot;
 END $f$;
 
+-- Runs of strategies since the boot, one object a series: what is new since
+-- the hours before goes to this hour, whose rows are overwritten, so that
+-- writing again changes nothing.  A maximum belongs to the hour that raised it.
+CREATE FUNCTION gamed.flush_strategies(my_server text, my_boot bigint,
+	at_hour timestamptz, series jsonb) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $f$
+DECLARE
+	this_hour timestamptz := date_trunc('hour', at_hour);
+BEGIN
+	PERFORM pg_advisory_xact_lock(hashtext('gamed.flush:' || my_server));
+	INSERT INTO gamed.strategy_hour
+	SELECT s.id, this_hour, my_server, my_boot, s.version, s.status,
+		coalesce(s.code, ''), coalesce(s.case_name, ''),
+		s.case_name IS NULL, s.runs - coalesce(o.runs, 0),
+		greatest(s.ms - coalesce(o.ms, 0), 0),
+		CASE WHEN s.ms_max > coalesce(o.ms_max, 0) THEN s.ms_max
+			ELSE 0 END,
+		greatest(s.nodes - coalesce(o.nodes, 0), 0),
+		CASE WHEN s.nodes_max > coalesce(o.nodes_max, 0)
+			THEN s.nodes_max ELSE 0 END,
+		coalesce(s.points, 0) - coalesce(o.points, 0), '{}'
+	FROM jsonb_to_recordset(series) AS s (id text, version int, status text,
+		code text, case_name text, runs bigint, ms double precision,
+		ms_max double precision, nodes bigint, nodes_max int,
+		points double precision)
+	LEFT JOIN (
+		SELECT strategy_id, version, status, error_code, case_name,
+			case_is_null, sum(runs) AS runs,
+			sum(duration_ms_sum) AS ms,
+			max(duration_ms_max) AS ms_max,
+			sum(nodes_sum) AS nodes, max(nodes_max) AS nodes_max,
+			sum(points_sum) AS points
+		FROM gamed.strategy_hour
+		WHERE boot = my_boot AND server = my_server AND hour < this_hour
+		GROUP BY 1, 2, 3, 4, 5, 6
+	) o ON o.strategy_id = s.id AND o.version = s.version
+		AND o.status = s.status AND o.error_code = coalesce(s.code, '')
+		AND o.case_name = coalesce(s.case_name, '')
+		AND o.case_is_null = (s.case_name IS NULL)
+	WHERE s.runs > coalesce(o.runs, 0)
+	ON CONFLICT (strategy_id, hour, server, boot, version, status,
+		error_code, case_name, case_is_null)
+	DO UPDATE SET runs = excluded.runs,
+		duration_ms_sum = excluded.duration_ms_sum,
+		duration_ms_max = excluded.duration_ms_max,
+		nodes_sum = excluded.nodes_sum, nodes_max = excluded.nodes_max,
+		points_sum = excluded.points_sum;
+	INSERT INTO gamed.job_state
+	VALUES ('strategy_hour:' || my_server, clock_timestamp())
+	ON CONFLICT (job) DO UPDATE SET last_done = excluded.last_done;
+END $f$;
+
 -- Users with an award or an action on that day.
 CREATE FUNCTION gamed.find_active_users(d date) RETURNS void
 LANGUAGE sql SET timezone = 'UTC'

@@ -95,6 +95,32 @@ subtest 'kill -9 of everything' => sub {
 		"stopped\ncrashed", 'leaves a gap with that cause');
 };
 
+subtest 'runs of strategies are counted by the hour' => sub {
+	my $admin = Gamed::Client->new(port => $d->port,
+		key => new_key($d, 'admin', '--admin'));
+	my $C = '/api/v1/strategies/custom';
+	my $id = $admin->post($C, { name => 'counted', astJson => {
+		type => 'program', id => 'p', rules => [], default => {
+		type => 'assign_points', id => 'g', value => { type => 'literal',
+		value => 3 }, case_name => 'Three' } } })->{json}{id};
+	is($admin->post("$C/$id/publish", {})->{status}, 200, 'published');
+	my $r = $admin->post('/api/v1/games', { externalGameId => 'counted-game',
+		platform => 'web', strategyId => "custom:$id" });
+	my $game = $r->{json}{gameId} // die "game: $r->{body}";
+	$admin->post("/api/v1/games/$game/tasks", { externalTaskId => 'task-one',
+		strategyId => "custom:$id" });
+	$admin->post("/api/v1/games/$game/tasks/task-one/points",
+		{ externalUserId => "player-$_", data => {} }) for 1 .. 9;
+	my $rows = "SELECT status, case_name, sum(runs), sum(points_sum)
+		FROM gamed.strategy_hour WHERE strategy_id = '$id' GROUP BY 1, 2";
+	comes($rows, 'ok|Three|9|27', 'all of them, whatever is sampled');
+	my $m = $admin->get("$C/$id/metrics")->{json};
+	is($m->{statusBreakdown}{ok}, 9, 'and the figures know');
+	$admin->post("/api/v1/games/$game/tasks/task-one/points",
+		{ externalUserId => "player-$_", data => {} }) for 1 .. 2;
+	comes($rows, 'ok|Three|11|33', 'none twice');
+};
+
 # ---- daily figures ----------------------------------------------------------
 
 # Forty days of users who come and go, across every midnight.

@@ -9,7 +9,9 @@
 #include "api/api.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "dsl/dsl_run.h"
 #include "stats/stats_uptime.h"
+#include "json/json_out.h"
 #include "store/store_kpi.h"
 
 #define US_PER_MIN  60000000LL
@@ -22,7 +24,15 @@
 #define SAMPLES_MAX 1440 /* kept while the database is away: a day */
 #define NAME_BYTES  1024
 
-enum job { JOB_FLUSH, JOB_BEAT, JOB_SAMPLE, JOB_DAILY, JOB_EXPIRY, JOBS };
+enum job {
+	JOB_FLUSH,
+	JOB_STRATEGIES,
+	JOB_BEAT,
+	JOB_SAMPLE,
+	JOB_DAILY,
+	JOB_EXPIRY,
+	JOBS
+};
 
 struct sample {
 	int64_t at_us;
@@ -46,6 +56,8 @@ struct stats_kpi {
 	int64_t minute_us; /* in which what is not written yet was counted */
 	struct store_requests requests;
 	struct store_expiry expiry;
+	struct buf series;                  /* of strategies, as JSON */
+	int64_t hour_us;                    /* as minute_us, of strategies */
 	struct sample samples[SAMPLES_MAX]; /* ring */
 	unsigned samples_at, samples_cnt;
 	/* stopping */
@@ -89,6 +101,52 @@ static void run_flush(struct stats_kpi *k)
 	store_requests_flush(&k->op, k->db, &k->server, k->minute_us, r);
 }
 
+static void put_outcome(struct json_out *o, const struct metric_outcome *m)
+{
+	struct metric_version v;
+
+	if (!metric_read_version(m->version, &v) || v.is_other)
+		return;
+	json_out_obj(o);
+	json_out_kv_str(o, "id", v.id);
+	json_out_kv_int(o, "version", v.version);
+	json_out_kv_cstr(
+		o, "status", dsl_status_name((enum dsl_status)m->status));
+	if (m->has_code)
+		json_out_kv_str(
+			o, "code", (struct str){m->code.text, m->code.len});
+	if (m->has_case)
+		json_out_kv_str(o, "case_name",
+			(struct str){m->case_name.text, m->case_name.len});
+	json_out_kv_int(o, "runs", (int64_t)m->runs);
+	json_out_key(o, "ms");
+	json_out_float(o, (double)m->duration_ns / 1e6);
+	json_out_key(o, "ms_max");
+	json_out_float(o, (double)m->duration_max_ns / 1e6);
+	json_out_kv_int(o, "nodes", (int64_t)m->nodes);
+	json_out_kv_int(o, "nodes_max", (int64_t)m->nodes_max);
+	json_out_key(o, "points");
+	json_out_float(o, m->points);
+	json_out_obj_end(o);
+}
+
+static void run_strategies(struct stats_kpi *k)
+{
+	struct metric_outcome m;
+	struct json_out o;
+
+	buf_reset(&k->series);
+	json_out_init(&o, &k->series);
+	json_out_arr(&o);
+	for (unsigned i = 0; i < SHM_OUTCOMES_MAX; i++)
+		if (metric_read_outcome(i, &m) && m.runs > 0)
+			put_outcome(&o, &m);
+	json_out_arr_end(&o);
+	buf_add_char(&k->series, '\0');
+	store_strategies_flush(
+		&k->op, k->db, &k->server, k->hour_us, k->series.p);
+}
+
 static void run_sample(struct stats_kpi *k)
 {
 	const struct sample *s = &k->samples[k->samples_at];
@@ -119,6 +177,9 @@ static void run(struct stats_kpi *k, enum job job)
 	case JOB_FLUSH:
 		run_flush(k);
 		return;
+	case JOB_STRATEGIES:
+		run_strategies(k);
+		return;
 	case JOB_BEAT:
 		store_uptime_beat(
 			&k->op, k->db, &k->server, k->on_stopped != NULL);
@@ -148,6 +209,9 @@ static uint64_t after(struct stats_kpi *k, bool has_done, struct str what)
 		k->minute_us = clock_wall_us();
 		k->flush_ms = k->now_ms + (uint64_t)k->conf->kpi_flush_s * 1000;
 		return 0;
+	case JOB_STRATEGIES:
+		k->hour_us = clock_wall_us();
+		return (uint64_t)k->conf->kpi_flush_s * 1000;
 	case JOB_BEAT:
 		if (has_done)
 			log_info("a time without this server was noted "
@@ -280,6 +344,8 @@ static void stop_next(struct stats_kpi *k, bool ok)
 	} else if (!k->is_flushed) {
 		k->is_flushed = true;
 		run(k, JOB_FLUSH);
+	} else if (k->job == JOB_FLUSH) {
+		run(k, JOB_STRATEGIES);
 	} else {
 		run(k, JOB_BEAT);
 	}
@@ -323,6 +389,8 @@ struct stats_kpi *stats_kpi_new(struct event_base *base, struct db_pool *db,
 	k->totals = totals;
 	make_name(k);
 	k->minute_us = clock_wall_us();
+	k->hour_us = k->minute_us;
+	buf_init(&k->series, 0);
 	k->now_ms = clock_mono_ms();
 	k->flush_ms = k->now_ms + (uint64_t)conf->kpi_flush_s * 1000;
 	if (conf->uptime_enabled)

@@ -60,6 +60,20 @@ void store_requests_flush(struct store_op *op, struct db_pool *db,
 	store_op_run(op, db, DB_LANE_WRITE, &requests_flush);
 }
 
+static const struct db_stmt strategies_flush = {.name = "strategies_flush",
+	.nparams = 4,
+	.types = "tllj",
+	.sql = "select gamed.flush_strategies($1, $2, " WHEN("$3") ", $4)"};
+
+void store_strategies_flush(struct store_op *op, struct db_pool *db,
+	const struct store_server *server, int64_t hour_us, const char *series)
+{
+	bind_server(op, server);
+	store_op_int(op, hour_us);
+	store_op_literal(op, series);
+	store_op_run(op, db, DB_LANE_WRITE, &strategies_flush);
+}
+
 static const struct db_stmt catch_up = {.name = "kpi_catch_up",
 	.nparams = 0,
 	.types = "",

@@ -34,6 +34,11 @@ void store_requests_flush(struct store_op *op, struct db_pool *db,
 	const struct store_server *server, int64_t minute_us,
 	struct store_requests *r);
 
+/* Runs of strategies since the boot; series is a JSON array, its objects as
+ * gamed.flush_strategies reads them, NUL-terminated and kept meanwhile. */
+void store_strategies_flush(struct store_op *op, struct db_pool *db,
+	const struct store_server *server, int64_t hour_us, const char *series);
+
 /* Text: the day rolled up, NULL when none was due. */
 void store_kpi_catch_up(struct store_op *op, struct db_pool *db);
 
