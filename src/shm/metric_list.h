@@ -55,7 +55,7 @@ METRIC(M_EV_LOGGER_ROWS, G, "gamed_evidence_logger_rows", "",
 	"Evidence rows in the logger's memory")
 METRIC(M_EV_LOGGER_BYTES, G, "gamed_evidence_logger_bytes", "",
 	"Bytes of the evidence rows in the logger's memory")
-METRIC(M_EV_LAG_MS, M, "gamed_evidence_lag_milliseconds", "",
+METRIC(M_EV_LAG_MS, M, "gamed_evidence_lag_seconds", "",
 	"Age of the oldest evidence row that the logger holds")
 METRIC(M_EV_BATCHES, C, "gamed_evidence_batches_total", "result=\"stored\"",
 	"COPY statements of the logger by result")

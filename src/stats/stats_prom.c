@@ -343,9 +343,12 @@ static void print_plain(struct buf *b, const struct metric_totals *t)
 			family(b, i->name, i->kind == 'C' ? "counter" : "gauge",
 				i->help);
 		last = i->name;
-		buf_printf(b, "%s%s%s%s %" PRIu64 "\n", i->name,
-			has_label ? "{" : "", i->label, has_label ? "}" : "",
-			t->plain[m]);
+		buf_printf(b, "%s%s%s%s ", i->name, has_label ? "{" : "",
+			i->label, has_label ? "}" : "");
+		if (m == M_EV_LAG_MS)
+			add_seconds(b, (double)t->plain[m] / 1e3);
+		else
+			buf_printf(b, "%" PRIu64 "\n", t->plain[m]);
 	}
 }
 
