@@ -18,6 +18,7 @@ my $JSON = JSON::PP->new->utf8;
 my $pg = Gamed::Postgres->new;
 my $d = Gamed::Daemon->start(pg => $pg, conf => {
 	'server.workers' => 1,
+	'auth.apikey_cache_ttl_s' => 3600,
 	'evidence.batch_ms' => 20,
 	'http.idle_timeout_s' => 300,
 });
@@ -233,6 +234,13 @@ step($c, DELETE => "/games/$game", undef, 404,
 	'INFO game|Game deletion by ID|gameId',
 	'ERROR game|Game deletion failed|error');
 
+step($c, GET => '/dashboard/summary?group_by=day', undef, 200, 'INFO dashboard|Get dashboard '
+	. 'summary|length_new_users length_games_opened length_points_earned '
+	. 'length_actions_performed');
+my $summary = "step-$seq";
+step($c, GET => '/dashboard/summary/logs?group_by=day', undef, 200, 'INFO dashboard|Get '
+	. 'dashboard summary logs|length_info length_success length_error');
+
 # what leaves no row
 step($anybody, GET => '/games', undef, 401);
 step($anybody, GET => '/strategies/custom', undef, 403);
@@ -266,6 +274,9 @@ subtest 'what the rows say' => sub {
 	is($said->{idempotencyKey}, $failed_id, 'the id stands in as the key');
 	is_deeply([@$said{qw(externalUserId errorType)}],
 		['user_1', 'BadRequestError'], 'whose, and of which kind');
+	my ($buckets) = rows_of($summary);
+	is($JSON->decode($buckets->{details})->{length_new_users}, 1,
+		'the length of a series');
 	is($pg->psql(qq{SELECT count(*) FROM logs WHERE "apiKey_used" IS NULL
 		AND module = 'strategies'}), 10, 'anonymous callers');
 	is($pg->psql(q{SELECT string_agg(log_level || ' ' || message || ' '
@@ -311,19 +322,18 @@ sub audit_ledger {
 
 subtest 'a key that is gone' => sub {
 	my $r = $author->get('/api/v1/strategies', 'X-Correlation-ID' => 'known');
+
 	is($r->{status}, 200, 'it is remembered');
 	my ($gone) = $author_key =~ /^([^.]+)/;
 	ok(Gamed::Daemon::eventually(sub { rows_of('known') == 1 }), 'a row');
-	# the caller's strategy and rows go, the worker still knows the key
-	$pg->psql(qq{BEGIN; DELETE FROM logs WHERE "apiKey_used" = '$gone';
-		UPDATE strategydefinition SET "apiKey_used" = NULL
-			WHERE "apiKey_used" = '$gone';
-		DELETE FROM apikey WHERE "apiKey" = '$gone'; COMMIT});
+	# behind the back of the triggers, so that the worker still knows the key
+	$pg->psql(qq{SET session_replication_role = replica;
+		DELETE FROM apikey WHERE "apiKey" = '$gone'});
 	# neighbours in the batch
 	$c->get('/api/v1/strategies', 'X-Correlation-ID' => 'before');
 	$r = $author->get('/api/v1/strategies', 'X-Correlation-ID' => 'gone');
 	$c->get('/api/v1/strategies', 'X-Correlation-ID' => 'after');
-	plan skip_all => 'the key was looked up again' if $r->{status} != 200;
+	is($r->{status}, 200, 'the worker knows it still');
 	ok(Gamed::Daemon::eventually(sub {
 		rows_of('gone') && rows_of('after') && rows_of('before')
 	}), 'its row arrives, with its neighbours');

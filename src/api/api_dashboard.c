@@ -3,6 +3,7 @@
  * the month or month (observability.md 6.2, 6.3).  Runs in workers.
  */
 #include "api/api.h"
+#include "api/api_audit.h"
 #include "api/api_common.h"
 #include "api/api_when.h"
 #include "http/http_reply.h"
@@ -30,6 +31,9 @@ static void on_summary(struct store_op *op, const struct db_reply *rep)
 {
 	static const char *const series[] = {"new_users", "games_opened",
 		"points_earned", "actions_performed"};
+	static const char *const lengths[] = {"length_new_users",
+		"length_games_opened", "length_points_earned",
+		"length_actions_performed"};
 	struct dashboard_call *c = op->arg;
 	struct store_bucket bucket;
 	struct json_out o;
@@ -44,6 +48,8 @@ static void on_summary(struct store_op *op, const struct db_reply *rep)
 	json_out_init(&o, &b);
 	json_out_obj(&o);
 	for (size_t i = 0; i < NELEM(series); i++) {
+		int first = row;
+
 		json_out_key(&o, series[i]);
 		json_out_arr(&o);
 		for (; row < db_res_rows(rep->res[0]); row++) {
@@ -52,6 +58,7 @@ static void on_summary(struct store_op *op, const struct db_reply *rep)
 				break;
 			show_bucket(&o, bucket.label, bucket.cnt);
 		}
+		api_audit_note_int(c->req, lengths[i], row - first);
 		json_out_arr_end(&o);
 	}
 	json_out_obj_end(&o);
@@ -62,6 +69,8 @@ static void on_summary(struct store_op *op, const struct db_reply *rep)
 static void on_logs(struct store_op *op, const struct db_reply *rep)
 {
 	static const char *const levels[] = {"info", "success", "error"};
+	static const char *const lengths[] = {
+		"length_info", "length_success", "length_error"};
 	struct dashboard_call *c = op->arg;
 	struct store_log_bucket bucket;
 	struct json_out o;
@@ -75,6 +84,8 @@ static void on_logs(struct store_op *op, const struct db_reply *rep)
 	json_out_init(&o, &b);
 	json_out_obj(&o);
 	for (size_t i = 0; i < NELEM(levels); i++) {
+		api_audit_note_int(
+			c->req, lengths[i], db_res_rows(rep->res[0]));
 		json_out_key(&o, levels[i]);
 		json_out_arr(&o);
 		for (int row = 0; row < db_res_rows(rep->res[0]); row++) {
