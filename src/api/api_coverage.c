@@ -190,6 +190,7 @@ static void reply(struct coverage *c, const struct store_definition *d)
 	json_out_key(&o, "astJson");
 	json_out_val(&o, &c->ast);
 	json_out_obj_end(&o);
+	dsl_program_unref(&c->prog);
 	http_reply_json(c->req, 200, &b);
 	buf_fini(&b);
 }
@@ -212,7 +213,6 @@ static void on_row(struct store_op *op, const struct db_reply *rep)
 	find_version(c, &d);
 	read_counts(c);
 	reply(c, &d);
-	dsl_program_unref(&c->prog);
 }
 
 void api_coverage_get(struct http_req *req)
