@@ -554,9 +554,11 @@ static const char *arms_of(const char *program, const char *data)
 {
 	static char text[128];
 	static uint8_t hits[16];
+	struct dsl_program *before = (struct dsl_program *)run.prog;
 	size_t n = 0;
 	unsigned cnt;
 
+	dsl_program_unref(&before); /* of the call before */
 	memset(hits, 0, sizeof(hits));
 	run.arms = hits;
 	(void)go(program, data);
