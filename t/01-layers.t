@@ -11,7 +11,7 @@ my $src = "$FindBin::Bin/../src";
 
 my %level = (
 	base => 0, conf => 1, shm => 1, ipc => 1, json => 1, spool => 1,
-	db => 2, dsl => 2, http => 2, auth => 2,
+	db => 2, dsl => 2, http => 2, auth => 2, sentry => 2,
 	store => 3, engine => 3, svc => 4, api => 5,
 	worker => 6, logger => 6, stats => 6, master => 6, ctl => 7,
 );
@@ -33,7 +33,7 @@ my %sideways = (
 );
 
 my %outside = (
-	'event2/'       => [qw(ipc json db http svc worker logger stats)],
+	'event2/'       => [qw(ipc json db http sentry svc worker logger stats)],
 	'libpq-fe.h'    => [qw(db logger)],
 	'json-c/'       => [qw(json)],
 	'yaml.h'        => [qw(conf json)], # settings; cases of gamectl

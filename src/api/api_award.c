@@ -169,6 +169,8 @@ void api_award_post(struct http_req *req)
 	a->caller.subject = api_principal_subject(who);
 	a->caller.is_admin = who->is_admin;
 	a->correlation_id = str_from(req->correlation_id);
+	a->method = req->method;
+	a->handler = req->route->template;
 	a->correlation_given = req->correlation_given;
 	a->header_key = idempotency_header(req);
 	a->task = http_req_capture(req, "externalTaskId");

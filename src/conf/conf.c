@@ -12,6 +12,7 @@
 
 #include "base/log.h"
 #include "base/num.h"
+#include "conf/conf_dsn.h"
 #include "conf/conf_table.h"
 
 #define ROW(f, s, k, e, ty, se, re, lo, hi, nd, sd, h) \
@@ -201,6 +202,13 @@ static bool is_details(const char *v)
 	return strcmp(v, "minimal") == 0 || strcmp(v, "full") == 0;
 }
 
+static bool is_dsn(const char *v)
+{
+	struct conf_dsn dsn;
+
+	return *v == '\0' || conf_dsn_parse(v, &dsn, NULL) == 0;
+}
+
 /* Texts that are not free. */
 static const struct {
 	size_t offset;
@@ -214,6 +222,8 @@ static const struct {
 	{offsetof(struct conf, metrics_address), is_address,
 		"a numeric address"},
 	{offsetof(struct conf, audit_details), is_details, "minimal or full"},
+	{offsetof(struct conf, sentry_dsn), is_dsn,
+		"http or https://key@host[:port][/path]/project"},
 	{offsetof(struct conf, run_dir), is_absolute, "an absolute path"},
 	{offsetof(struct conf, state_dir), is_absolute, "an absolute path"},
 };

@@ -171,3 +171,17 @@ CONF_STR(audit_details, "audit", "details", "AUDIT_DETAILS", "minimal", 1,
 	"minimal, or full: with the bodies that callers sent")
 CONF_INT(audit_queue_max, "audit", "queue_max", "AUDIT_QUEUE_MAXSIZE", 50000, 1,
 	10000000, 1, "audit rows of a worker not yet taken by the logger")
+
+CONF_SECRET(sentry_dsn, "sentry", "dsn", "SENTRY_DSN", "", 0,
+	"where errors are sent; empty: nowhere")
+CONF_STR(sentry_environment, "sentry", "environment", "SENTRY_ENVIRONMENT",
+	"dev", 0, "environment of every event")
+CONF_STR(sentry_release, "sentry", "release", "SENTRY_RELEASE", "0.0.0", 0,
+	"release of every event")
+CONF_STR(sentry_server_name, "sentry", "server_name", "SENTRY_SERVER_NAME", "",
+	0, "server name of every event; empty: the name of the host")
+CONF_NUM(sentry_traces_sample_rate, "sentry", "traces_sample_rate",
+	"SENTRY_TRACES_SAMPLE_RATE", 0.1, 0.0, 1.0, 0,
+	"share of the requests that is sent as transactions")
+CONF_INT(sentry_group_interval_s, "sentry", "group_interval_s", "", 60, 1,
+	86400, 0, "seconds between two events of the same error")

@@ -71,9 +71,10 @@ struct http_req {
 	int64_t log_points;
 	bool has_log_points;
 	struct http_stream stream;
-	void *auth;            /* struct auth_principal, in the arena */
-	void *audit;           /* of api_audit.c, in the arena; may be NULL */
-	struct str error_json; /* `detail` of the answer; p NULL: none */
+	void *auth;              /* struct auth_principal, in the arena */
+	void *audit;             /* of api_audit.c, in the arena; may be NULL */
+	struct str sentry_trace; /* header, of fault.c; p NULL: none */
+	struct str error_json;   /* `detail` of the answer; p NULL: none */
 	TAILQ_ENTRY(http_req) entry; /* requests in hand, oldest first */
 };
 

@@ -48,7 +48,7 @@ enum evidence_reason {
 	EV_REASON_CNT
 };
 
-enum evidence_type { EV_T_RUN = 1, EV_T_AUDIT = 2 };
+enum evidence_type { EV_T_RUN = 1, EV_T_AUDIT = 2, EV_T_FAULT = 8 };
 
 /* Label values; never NULL. */
 const char *evidence_class_name(enum evidence_class c);

@@ -374,6 +374,17 @@ void trace_send_audit(struct trace_send *t, const struct audit_rec *rec)
 	hand_over(t, EV_T_AUDIT, EV_AUDIT);
 }
 
+void trace_send_fault(struct trace_send *t, const struct fault_rec *rec)
+{
+	size_t begin;
+
+	buf_reset(&t->row);
+	begin = ev_row_begin(&t->row, EV_T_FAULT, EV_SENTRY);
+	fault_rec_encode(&t->row, rec);
+	ev_row_end(&t->row, begin);
+	hand_over(t, EV_T_FAULT, EV_SENTRY);
+}
+
 void trace_send_flush(struct trace_send *t)
 {
 	t->blocked = false;

@@ -9,6 +9,7 @@
 
 #include "base/base.h"
 #include "ipc/audit_rec.h"
+#include "ipc/fault_rec.h"
 #include "ipc/run_rec.h"
 
 struct event_base;
@@ -28,6 +29,7 @@ struct trace_send *trace_send_new(
 void trace_send_run(struct trace_send *t, enum evidence_class cls,
 	const struct run_rec *rec);
 void trace_send_audit(struct trace_send *t, const struct audit_rec *rec);
+void trace_send_fault(struct trace_send *t, const struct fault_rec *rec);
 /* Rows accepted but not yet written to the socket. */
 uint64_t trace_send_pending(const struct trace_send *t);
 /* Tries to write everything now; used at the end of a drain. */

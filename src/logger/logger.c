@@ -20,6 +20,7 @@
 #include "logger/trace_batch.h"
 #include "logger/trace_flush.h"
 #include "logger/trace_recv.h"
+#include "sentry/sentry.h"
 
 #define LOCK_WAIT_MS 3000 /* a predecessor leaves */
 #define QUIT_MS      1000 /* to write out after SIGQUIT */
@@ -31,6 +32,7 @@ static struct {
 	struct ev_queue queue;
 	struct trace_recv *recv;
 	struct trace_flush *flush;
+	struct sentry *sentry; /* NULL: none */
 	struct event *ev_beat, *ev_quit, *ev_death, *ev_deadline;
 	bool leaving; /* out of the loop as soon as all rows are written */
 	bool all_workers_gone;
@@ -47,7 +49,8 @@ static void set_deadline(uint64_t ms)
 
 static void leave_if_done(void)
 {
-	if (self.leaving && trace_flush_is_idle(self.flush))
+	if (self.leaving && trace_flush_is_idle(self.flush) &&
+		sentry_is_idle(self.sentry))
 		event_base_loopbreak(self.base);
 }
 
@@ -55,6 +58,7 @@ static void leave(uint64_t within_ms)
 {
 	self.leaving = true;
 	set_deadline(within_ms);
+	sentry_hurry(self.sentry);
 	trace_flush_hurry(self.flush);
 	leave_if_done();
 }
@@ -65,6 +69,17 @@ static void on_rows(void *arg)
 	if (self.queue.spool != NULL)
 		spool_tick(self.queue.spool);
 	trace_flush_kick(self.flush);
+}
+
+static void on_fault(void *arg, struct str body)
+{
+	struct fault_rec rec;
+
+	(void)arg;
+	if (fault_rec_decode(body, &rec) == 0)
+		sentry_take(self.sentry, &rec, 1);
+	else
+		metric_inc(M_EV_BAD_FRAMES);
 }
 
 static void on_eof(void *arg)
@@ -78,6 +93,7 @@ static void on_eof(void *arg)
 		set_deadline(
 			(uint64_t)self.in->conf->logger_flush_timeout_s * 1000);
 	self.leaving = true;
+	sentry_hurry(self.sentry);
 	trace_flush_hurry(self.flush);
 	leave_if_done();
 }
@@ -134,6 +150,7 @@ static void on_beat(evutil_socket_t fd, short what, void *arg)
 	(void)arg;
 	log_settle();
 	shm_beat();
+	sentry_look(self.sentry);
 	publish();
 }
 
@@ -302,6 +319,7 @@ static void init(const struct inherit *in)
 	struct trace_recv_conf rc = {
 		.fds = in->trace_fds,
 		.queue = &self.queue,
+		.on_fault = on_fault,
 		.on_rows = on_rows,
 		.on_eof = on_eof,
 	};
@@ -321,6 +339,7 @@ static void init(const struct inherit *in)
 	init_flush(in->conf);
 	init_spool(in->conf);
 	take_inheritance(in->slot);
+	self.sentry = sentry_new(self.base, in->conf, on_idle, NULL);
 	self.recv = trace_recv_new(self.base, &rc);
 	shm_beat();
 }
@@ -341,6 +360,7 @@ void logger_main(const struct inherit *in)
 		count_dead_workers();
 	publish();
 	say_where_rows_went(left);
+	sentry_free(&self.sentry);
 	trace_flush_free(&self.flush);
 	trace_recv_free(&self.recv);
 	spool_close(&self.queue.spool);

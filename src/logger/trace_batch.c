@@ -170,12 +170,13 @@ void ev_queue_take(struct ev_queue *q, struct str frame_rows)
 
 	if (q->spool != NULL) {
 		while (ev_frame_next(&rest, &row) == 1)
-			spool_add(q->spool, &row);
+			if (row.cls != EV_SENTRY)
+				spool_add(q->spool, &row);
 		not_kept = spool_commit(q->spool);
 	}
 	rest = frame_rows;
 	while (not_kept != 0 && ev_frame_next(&rest, &row) == 1)
-		if (not_kept & 1u << row.cls)
+		if (row.cls != EV_SENTRY && not_kept & 1u << row.cls)
 			ev_queue_push(q, &row);
 	ev_queue_fill(q);
 }

@@ -44,7 +44,7 @@ struct ev_queue {
 };
 
 void ev_queue_init(struct ev_queue *q, uint64_t rows_max);
-/* All rows of a frame, by way of the spool. */
+/* All rows of a frame but those for Sentry, by way of the spool. */
 void ev_queue_take(struct ev_queue *q, struct str frame_rows);
 /* Reads on in the spool as far as the window is open. */
 void ev_queue_fill(struct ev_queue *q);

@@ -59,6 +59,19 @@ static void count_gap(unsigned slot, unsigned cls, uint64_t sent_before)
 		(unsigned long long)(sent_before - taken));
 }
 
+/* They go neither to the spool nor to Postgres. */
+static void take_faults(struct trace_recv *r, struct str rest)
+{
+	struct ev_row row;
+
+	while (ev_frame_next(&rest, &row) == 1) {
+		if (row.cls != EV_SENTRY)
+			continue;
+		r->conf.on_fault(r->conf.arg, row.body);
+		metric_inc(M_EV_STORED_SENTRY);
+	}
+}
+
 static void take_rows(struct pair *p, const struct ev_head *h, struct str rest)
 {
 	struct str ahead = rest;
@@ -75,6 +88,8 @@ static void take_rows(struct pair *p, const struct ev_head *h, struct str rest)
 		shm_ev_taken_set(p->slot, c, h->sent_before[c] + cnt[c]);
 	}
 	ev_queue_take(p->recv->conf.queue, rest);
+	if (cnt[EV_SENTRY] > 0)
+		take_faults(p->recv, rest);
 }
 
 static void take_message(struct pair *p, size_t len)

@@ -65,6 +65,34 @@ METRIC(M_EV_BATCHES_LOST, C, "gamed_evidence_batches_total",
 	"result=\"lost\"", "")
 METRIC(M_EV_BAD_FRAMES, C, "gamed_evidence_bad_frames_total", "",
 	"Messages to the logger that could not be read")
+METRIC(M_SENTRY_SENT, C, "gamed_sentry_envelopes_total", "outcome=\"sent\"",
+	"Envelopes for Sentry by what became of them")
+METRIC(M_SENTRY_RATELIMITED, C, "gamed_sentry_envelopes_total",
+	"outcome=\"ratelimited\"", "")
+METRIC(M_SENTRY_FAILED, C, "gamed_sentry_envelopes_total",
+	"outcome=\"failed\"", "")
+METRIC(M_SENTRY_QUEUE_FULL, C, "gamed_sentry_envelopes_total",
+	"outcome=\"queue_full\"", "")
+METRIC(M_SENTRY_UNSAMPLED, C, "gamed_sentry_unsampled_total", "",
+	"Requests that were not drawn as transactions for Sentry")
+METRIC(M_SENTRY_CRASHES_WORKER_EXIT, C, "gamed_sentry_crashes_total",
+	"reason=\"exit\",role=\"worker\"", "Deaths of children that were reported to Sentry")
+METRIC(M_SENTRY_CRASHES_WORKER_SIGNAL, C, "gamed_sentry_crashes_total",
+	"reason=\"signal\",role=\"worker\"", "")
+METRIC(M_SENTRY_CRASHES_WORKER_STUCK, C, "gamed_sentry_crashes_total",
+	"reason=\"stuck\",role=\"worker\"", "")
+METRIC(M_SENTRY_CRASHES_LOGGER_EXIT, C, "gamed_sentry_crashes_total",
+	"reason=\"exit\",role=\"logger\"", "")
+METRIC(M_SENTRY_CRASHES_LOGGER_SIGNAL, C, "gamed_sentry_crashes_total",
+	"reason=\"signal\",role=\"logger\"", "")
+METRIC(M_SENTRY_CRASHES_LOGGER_STUCK, C, "gamed_sentry_crashes_total",
+	"reason=\"stuck\",role=\"logger\"", "")
+METRIC(M_SENTRY_CRASHES_STATS_EXIT, C, "gamed_sentry_crashes_total",
+	"reason=\"exit\",role=\"stats\"", "")
+METRIC(M_SENTRY_CRASHES_STATS_SIGNAL, C, "gamed_sentry_crashes_total",
+	"reason=\"signal\",role=\"stats\"", "")
+METRIC(M_SENTRY_CRASHES_STATS_STUCK, C, "gamed_sentry_crashes_total",
+	"reason=\"stuck\",role=\"stats\"", "")
 METRIC(M_AWARDS, C, "gamed_awards_total", "result=\"awarded\"",
 	"Award requests by result")
 METRIC(M_AWARD_REPLAYS, C, "gamed_awards_total", "result=\"replayed\"", "")

@@ -519,6 +519,8 @@ static void record(struct svc_award *a, const struct engine_custom *run,
 			status == DSL_STATUS_OK && result != SVC_AWARD_STORED,
 		.duration_ns = clock_mono_ns() - a->run_start_ns,
 		.correlation_id = a->correlation_id,
+		.method = a->method,
+		.handler = a->handler,
 	};
 
 	if (!a->is_simulated)

@@ -64,8 +64,9 @@ struct svc_award {
 	const struct jv *data; /* object; NULL or null: {} */
 	bool is_simulated;
 	struct str correlation_id;
-	bool correlation_given; /* by the client */
-	struct str header_key;  /* p NULL: none */
+	const char *method, *handler; /* of the request, for reports */
+	bool correlation_given;       /* by the client */
+	struct str header_key;        /* p NULL: none */
 	void (*done)(struct svc_award *a);
 	void *arg;
 

@@ -426,6 +426,32 @@ static void count_run(const struct svc_evidence *e, const struct svc_run *run)
 	metric_program_run(&run->strategy->counts, &m);
 }
 
+/* For Sentry: where it failed and how, nothing of the event. */
+static void send_fault(struct svc_evidence *e, const struct svc_run *run)
+{
+	const struct svc_strategy *s = run->strategy;
+	struct fault_rec rec = {
+		.kind = FAULT_RUN,
+		.at_us = clock_wall_us(),
+		.duration_ns = run->duration_ns,
+		.slot = e->app->slot,
+		.role = STR("worker"),
+		.method = str_from(run->method),
+		.handler = str_from(run->handler),
+		.correlation_id = run->correlation_id,
+		.strategy = str_from(s->id_text),
+		.version = s->version,
+		.strategy_type =
+			s->is_extend ? STR("DSL_EXTEND") : STR("DSL_FULL"),
+		.realm = s->realm,
+		.code = str_from(dsl_error_log_code(&run->run->err)),
+		.node = run->run->err.node_id,
+	};
+
+	if (*e->app->conf->sentry_dsn)
+		trace_send_fault(e->app->trace, &rec);
+}
+
 bool svc_evidence_record(struct svc_evidence *e, struct arena *a,
 	const struct svc_run *run, struct uuid *id_r)
 {
@@ -439,6 +465,8 @@ bool svc_evidence_record(struct svc_evidence *e, struct arena *a,
 		e->trace.total);
 	count_strategy(s, run->status, code, run->duration_ns, e->trace.total);
 	count_run(e, run);
+	if (run->status != DSL_STATUS_OK)
+		send_fault(e, run);
 	if (!e->app->conf->trace_enabled)
 		return false;
 	reason = keep_reason(e, run);

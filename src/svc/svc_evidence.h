@@ -35,6 +35,7 @@ struct svc_run {
 	bool is_refused; /* the result was not accepted as an award */
 	uint64_t duration_ns;
 	struct str correlation_id;
+	const char *method, *handler; /* of the request */
 };
 
 /* True when the run was kept: *id_r is the row's id. */

@@ -34,6 +34,7 @@
 #include "svc/svc_batch.h"
 #include "svc/svc_cache.h"
 #include "svc/svc_evidence.h"
+#include "worker/fault.h"
 
 enum {
 	ORPHAN_DRAIN_MS = 1500, /* when the master is gone */
@@ -215,6 +216,12 @@ static void access_line(const struct http_req *req, int status, size_t bytes,
 	log_set_correlation(NULL);
 }
 
+static void request_on_answer(struct http_req *req, int status)
+{
+	fault_on_answer(req);
+	api_audit_end(req, status);
+}
+
 static void request_on_done(struct http_req *req, int status, size_t bytes)
 {
 	uint64_t duration_ns = clock_mono_ns() - req->start_ns;
@@ -223,6 +230,7 @@ static void request_on_done(struct http_req *req, int status, size_t bytes)
 	if (req->route == NULL || !req->route->unmetered)
 		metric_http(route_index(req), status, duration_ns,
 			req->request_bytes, bytes);
+	fault_on_done(req, status, duration_ns);
 	if (self.app.conf->http_access_log && LOG_L_INFO >= log_threshold)
 		access_line(req, status, bytes, duration_ns);
 }
@@ -466,7 +474,7 @@ static void open_server(struct app *app)
 		.idle_timeout_s = (unsigned)conf->http_idle_timeout_s,
 		.handler_timeout_ms = (uint32_t)conf->http_handler_timeout_ms,
 		.dispatch = api_dispatch,
-		.on_answer = api_audit_end,
+		.on_answer = request_on_answer,
 		.on_done = request_on_done,
 		.may_accept = may_accept,
 		.on_connections = connections_changed,

@@ -6,7 +6,7 @@
 BUILD_PACKAGES=(
 	build-essential autoconf automake pkg-config
 	libevent-dev libpq-dev libjson-c-dev libyaml-dev libssl-dev
-	libsystemd-dev libncurses-dev
+	libsystemd-dev libncurses-dev libcurl4-openssl-dev
 	postgresql-15 postgresql-client-15
 	perl curl ca-certificates procps
 )

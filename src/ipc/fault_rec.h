@@ -1,0 +1,46 @@
+/*
+ * fault_rec.h - what a worker tells the logger for Sentry (observability.md
+ * 3.2, 3.4): a failed run of a strategy, a 5xx answer, or a request that was
+ * drawn as a transaction.  It carries no text that came from a user but the
+ * correlation id.
+ */
+#ifndef IPC_FAULT_REC_H
+#define IPC_FAULT_REC_H
+
+#include "base/str.h"
+
+enum fault_kind {
+	FAULT_RUN = 1, /* a run that failed */
+	FAULT_ANSWER,  /* an answer of 500 to 599 */
+	FAULT_TXN,     /* a request and its times */
+	/* the logger's own: */
+	FAULT_CRASH, /* a child died: code says how, role which */
+	FAULT_LOSS   /* evidence was dropped: code is its class */
+};
+
+struct fault_rec {
+	enum fault_kind kind;
+	int64_t at_us; /* wall, when it was over */
+	uint64_t duration_ns;
+	unsigned slot;
+	unsigned status;    /* of the answer; 0: not known */
+	struct str role;    /* of the process */
+	struct str method;  /* p NULL: no request */
+	struct str handler; /* the route's template */
+	struct str correlation_id;
+	struct str strategy; /* id, p NULL: none */
+	int64_t version;
+	struct str strategy_type;
+	struct str realm;
+	struct str code; /* of the error */
+	struct str node; /* that failed */
+	/* FAULT_TXN */
+	struct str trace; /* the caller's sentry-trace; p NULL: none */
+	uint64_t auth_ns, read_ns, eval_ns, write_ns; /* 0: not done */
+};
+
+void fault_rec_encode(struct buf *out, const struct fault_rec *rec);
+/* Strings point into `in`. -1: unreadable. */
+int fault_rec_decode(struct str in, struct fault_rec *rec_r) MUST_CHECK;
+
+#endif

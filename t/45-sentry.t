@@ -1,0 +1,348 @@
+#!/usr/bin/perl
+# Errors on their way to Sentry: envelopes that parse by their lengths, failed
+# runs gathered by strategy, code and node, nothing of a user in them, crashes,
+# transactions, rate limits and reports of what was dropped, an endpoint that
+# freezes, DSNs that are none, and silence where no DSN is set.
+use strict;
+use warnings;
+use FindBin;
+use lib "$FindBin::Bin/lib";
+use JSON::PP ();
+use Test::More;
+use Time::HiRes qw(time);
+
+use Gamed::Client;
+use Gamed::Daemon;
+use Gamed::Postgres;
+use Gamed::Sentry;
+
+my $pg = Gamed::Postgres->new;
+my ($d, $sentry, $key, $game, $strategy);
+
+# Fails when data.n is 0.
+my $ast = {
+	type => 'program',
+	rules => [{
+		type => 'rule', id => 'share',
+		when => { type => 'compare', op => '>=',
+			left => { type => 'field', path => 'data.n' },
+			right => { type => 'literal', value => 0 } },
+		then => [{
+			type => 'assign_points', case_name => 'Share',
+			value => { type => 'arith', op => '/', id => 'divide',
+				left => { type => 'literal', value => 12 },
+				right => { type => 'field', path => 'data.n' } },
+		}],
+	}],
+};
+
+sub start {
+	my (%conf) = @_;
+
+	$sentry = Gamed::Sentry->start;
+	return Gamed::Daemon->start(
+		pg => $pg,
+		conf => {
+			'server.workers' => 1,
+			'sentry.dsn' => $sentry->dsn,
+			'sentry.environment' => 'test',
+			'sentry.release' => 'game 1.2',
+			'sentry.server_name' => 'here',
+			'sentry.traces_sample_rate' => 0,
+			%conf,
+		});
+}
+
+sub must {
+	my ($r, $what) = @_;
+
+	$r->{status} =~ /^2/ or BAIL_OUT("$what: $r->{status} $r->{body}");
+	return $r->{json};
+}
+
+sub client {
+	return Gamed::Client->new(port => $d->port, key => $key);
+}
+
+sub make_campaign {
+	my ($rc, $out, $err) = $d->gamectl('--json', 'apikey', 'create',
+		'--admin', '--client', 'sentry');
+
+	BAIL_OUT("apikey: $out$err") if $rc;
+	my $made = JSON::PP::decode_json($out);
+	$key = $made->{key} // $made->{apiKey};
+	my $c = client();
+	$strategy = must($c->post('/api/v1/strategies/custom',
+		{ name => 'share', type => 'DSL_FULL', astJson => $ast }),
+		'strategy')->{id};
+	must($c->post("/api/v1/strategies/custom/$strategy/publish", {}),
+		'publish');
+	$game = must($c->post('/api/v1/games',
+		{ externalGameId => 'sentry', platform => 'test' }),
+		'game')->{gameId};
+	must($c->post("/api/v1/games/$game/tasks",
+		{ externalTaskId => 'measure',
+			strategyId => "custom:$strategy" }), 'task');
+	return;
+}
+
+# One award for each n; the last answer.
+sub award {
+	my (@n) = @_;
+	my ($c, $r) = (client());
+
+	$r = $c->post("/api/v1/games/$game/tasks/measure/points",
+		{ externalUserId => 'user_secret',
+			data => { n => $_, note => 'private words' } },
+		'X-Correlation-ID' => "corr-$_") for @n;
+	return $r;
+}
+
+sub eventually { return Gamed::Daemon::eventually(@_) }
+
+sub outcome {
+	my ($which) = @_;
+
+	return $d->metrics->{"gamed_sentry_envelopes_total{outcome=\"$which\"}"};
+}
+
+# What the clients were told that was lost: {"category reason" => quantity}.
+sub losses {
+	my %sum;
+
+	for my $report ($sentry->items('client_report')) {
+		$sum{"$_->{category} $_->{reason}"} += $_->{quantity}
+			for @{ $report->{discarded_events} };
+	}
+	return \%sum;
+}
+
+my $handler = '/api/v1/games/{gameId}/tasks/{externalTaskId}/points';
+
+$d = start();
+make_campaign();
+
+subtest 'the first failure is an event at once' => sub {
+	is(award(0)->{status}, 400, 'a run fails');
+	ok(eventually(sub { $sentry->items('event') }), 'an event comes');
+	my ($env) = $sentry->envelopes;
+	is($env->{line}, 'POST /base/api/42/envelope/ HTTP/1.1', 'the address');
+	is($env->{headers}{'content-type'}, 'application/x-sentry-envelope',
+		'the type');
+	like($env->{headers}{'x-sentry-auth'},
+		qr/^Sentry sentry_version=7, sentry_key=publickey, sentry_client=game-c\/[\d.]+, sentry_secret=secretkey$/,
+		'who sends');
+	like($env->{headers}{'user-agent'}, qr/^game-c\/[\d.]+$/, 'the agent');
+	like($env->{header}{event_id}, qr/^[0-9a-f]{32}$/, 'an id');
+	like($env->{header}{sent_at}, qr/^\d{4}-\d\d-\d\dT[\d:.]+Z$/, 'a time');
+	is($env->{header}{sdk}{name}, 'game-c', 'the client');
+	is(scalar @{ $env->{items} }, 1, 'one item');
+	is($env->{items}[0]{header}{type}, 'event', 'an event');
+
+	my $e = $env->{items}[0]{json};
+	is($e->{event_id}, $env->{header}{event_id}, 'the same id');
+	is_deeply([@{$e}{qw(level platform environment release server_name
+		transaction)}],
+		['error', 'c', 'test', 'game 1.2', 'here', $handler],
+		'where it comes from');
+	is_deeply($e->{fingerprint},
+		['strategy', $strategy, 'DSL_ARITH_DIV_BY_ZERO', 'divide'],
+		'strategy, code and node are its fingerprint');
+	my $x = $e->{exception}{values}[0];
+	is($x->{type}, 'DSL_ARITH_DIV_BY_ZERO', 'its type');
+	is_deeply([map { $_->{function} } @{ $x->{stacktrace}{frames} }],
+		["POST $handler", "$strategy version 1", 'divide'],
+		'its stack: route, strategy, node');
+	my $tags = $e->{tags};
+	is_deeply([@{$tags}{qw(handler method role correlation_id strategy
+		strategy_version strategy_type code node)}],
+		[$handler, 'POST', 'worker', 'corr-0', $strategy, '1',
+			'DSL_FULL', 'DSL_ARITH_DIV_BY_ZERO', 'divide'], 'its tags');
+	is_deeply([grep { ref || /\n/ || length > 200 } values %$tags], [],
+		'tags are short texts');
+	is($e->{extra}{count}, 1, 'one of them');
+	unlike($env->{raw}, qr/user_secret|private words|127\.0\.0\.1(?!:)|"user"/,
+		'nothing of the user');
+	unlike($env->{raw}, qr/\Q$key\E/, 'nor the key');
+};
+
+subtest 'a storm is not one event each' => sub {
+	award((0) x 200);
+	my $before = () = $sentry->items('event');
+	is($before, 1, 'the rest waits');
+	ok(eventually(sub {
+		my $m = $d->metrics;
+		return $m->{'gamed_evidence_produced_total{class="sentry"}'} == 201
+			&& $m->{'gamed_evidence_stored_total{class="sentry"}'} == 201;
+	}), 'each was produced and taken');
+	my ($r) = client()->post("/api/v1/games/$game/tasks/measure/points",
+		{ externalUserId => 'user_other', data => { n => 'text' } });
+	is($r->{status}, 400, 'another code of the same strategy');
+	ok(eventually(sub { 2 == (() = $sentry->items('event')) }),
+		'... is an event of its own');
+	isnt(($sentry->items('event'))[1]{fingerprint}[2],
+		'DSL_ARITH_DIV_BY_ZERO', '... with another fingerprint');
+};
+
+subtest 'a crash is told by the logger' => sub {
+	my ($pid) = $d->pids('worker');
+	$d->kill(ABRT => $pid);
+	ok(eventually(sub {
+		grep { $_->{level} eq 'fatal' } $sentry->items('event')
+	}), 'an event of level fatal');
+	my ($e) = grep { $_->{level} eq 'fatal' } $sentry->items('event');
+	is_deeply($e->{fingerprint}, ['crash', 'worker', 'signal'], 'who and how');
+	is($e->{tags}{role}, 'worker', 'its role');
+	is($e->{exception}{values}[0]{mechanism}{handled}, JSON::PP::false,
+		'not handled');
+	ok(eventually(sub { $d->pids('worker') }), 'a successor');
+
+	my ($logger) = $d->pids('logger');
+	$d->kill(KILL => $logger);
+	ok(eventually(sub {
+		grep { "@{ $_->{fingerprint} }" eq 'crash logger signal' }
+			$sentry->items('event')
+	}), 'the death of a logger is told by its successor');
+};
+
+subtest 'what was held back is sent at the end' => sub {
+	ok(eventually(sub { award(0)->{status} == 400 }), 'it serves again');
+	my $n = () = $sentry->items('event');
+	award((0) x 7);
+	is($d->stop, 0, 'the server leaves');
+	my @mine = grep { $_->{fingerprint}[0] eq 'strategy'
+		&& $_->{fingerprint}[3] eq 'divide' } $sentry->items('event');
+	is($mine[-1]{extra}{count}, 7, 'a summary with its count');
+	like($mine[-1]{exception}{values}[0]{value}, qr/\(7 times\)/, '... in words');
+};
+
+subtest 'transactions' => sub {
+	$d = start('sentry.traces_sample_rate' => 1);
+	my $trace = 'a' x 32;
+	must(client()->get("/api/v1/games/$game", 'sentry-trace' =>
+		"$trace-" . ('b' x 16) . '-1'), 'game');
+	client()->get('/api/v1/games/none');
+	client()->get('/api/v1/kpi/health_check');
+	must(client()->get("/api/v1/games/$game", 'sentry-trace' =>
+		"$trace-" . ('b' x 16) . '-0'), 'game');
+	ok(eventually(sub { 2 == (() = $sentry->items('transaction')) }),
+		'one for each request but probes and those that said no');
+	my ($env) = $sentry->envelopes;
+	my ($t, $other) = $sentry->items('transaction');
+	is($t->{transaction}, '/api/v1/games/{gameId}', 'the route');
+	is_deeply($t->{transaction_info}, { source => 'route' }, '... it is');
+	is_deeply([@{ $t->{contexts}{trace} }{qw(trace_id parent_span_id op
+		status origin)}], [$trace, 'b' x 16, 'http.server', 'ok',
+		'auto.http.game'], 'the trace is the caller\'s');
+	cmp_ok($t->{timestamp}, '>=', $t->{start_timestamp}, 'its times');
+	is_deeply([@{ $env->{header}{trace} }{qw(trace_id public_key sample_rate
+		sampled environment)}], [$trace, 'publickey', '1', 'true', 'test'],
+		'the trace header');
+	like($other->{contexts}{trace}{status}, qr/^(not_found|invalid_argument)$/,
+		'the status of a failed one');
+	like($other->{contexts}{trace}{trace_id}, qr/^[0-9a-f]{32}$/,
+		'a trace of its own');
+	is($d->stop, 0, 'the server leaves');
+	is(losses()->{'transaction sample_rate'}, 1,
+		'the one that was not drawn is in the report');
+	is(losses()->{'span sample_rate'}, 1, '... with its span');
+};
+
+subtest 'rate limits' => sub {
+	$d = start('sentry.group_interval_s' => 1,
+		'sentry.traces_sample_rate' => 1);
+	$sentry->answer(200, 'X-Sentry-Rate-Limits: '
+		. '600:error;default:organization:quota, nonsense, x:error:key');
+	award(0);
+	ok(eventually(sub { $sentry->items('event') }), 'an event, limited by it');
+	ok(eventually(sub { $sentry->items('transaction') }),
+		'another category passes');
+	$d->kill(ABRT => $d->pids('worker'));
+	ok(eventually(sub { outcome('ratelimited') >= 1 }), 'the crash is held');
+	is(scalar(() = $sentry->items('event')), 1, 'no event is sent');
+	is($d->stop, 0, 'the server leaves');
+	cmp_ok(losses()->{'error ratelimit_backoff'} // 0, '>=', 1,
+		'the report tells');
+
+	$d = start('sentry.traces_sample_rate' => 1);
+	$sentry->answer(429, 'Retry-After: 600');
+	must(client()->get("/api/v1/games/$game"), 'game');
+	ok(eventually(sub { (outcome('ratelimited') // 0) == 1 }), 'the answer 429');
+	must(client()->get("/api/v1/games/$game"), 'game') for 1 .. 3;
+	ok(eventually(sub { outcome('ratelimited') == 4 }), 'all is held then');
+	is(scalar(() = $sentry->requests), 1, 'nothing more was sent');
+	is($d->stop, 0, 'the server leaves');
+};
+
+subtest 'refusals are counted and told' => sub {
+	$d = start('sentry.traces_sample_rate' => 1);
+	$sentry->answer(413);
+	must(client()->get("/api/v1/games/$game"), 'game');
+	ok(eventually(sub { outcome('failed') == 1 }), 'the answer 413');
+	$sentry->answer(500);
+	must(client()->get("/api/v1/games/$game"), 'game');
+	ok(eventually(sub { outcome('failed') == 2 }), 'the answer 500');
+	$sentry->answer(200);
+	is($d->stop, 0, 'the server leaves');
+	is_deeply(losses(), { map { $_ => 1 } 'transaction send_error',
+		'span send_error', 'transaction network_error',
+		'span network_error' }, 'the report tells both');
+};
+
+subtest 'a frozen endpoint' => sub {
+	$d = start('sentry.traces_sample_rate' => 1);
+	$sentry->answer('never');
+	for (1 .. 150) {
+		must(client()->get("/api/v1/games/$game"), 'game');
+	}
+	is(award(1)->{status}, 200, 'awards go on');
+	ok(eventually(sub { outcome('queue_full') >= 1 }), 'the queue is bounded');
+	ok(eventually(sub {
+		my $m = $d->metrics;
+		return $m->{'gamed_evidence_produced_total{class="sentry"}'}
+			== $m->{'gamed_evidence_stored_total{class="sentry"}'};
+	}), 'no row waits for it');
+	my $from = time;
+	is($d->stop, 0, 'the server leaves');
+	cmp_ok(time - $from, '<', 9, '... before its deadline for the rows');
+	like($d->log, qr/Sentry is too slow, envelopes are lost/, '... and says so');
+};
+
+subtest 'DSNs that are none' => sub {
+	for my $dsn ('ftp://k@h/1', 'http://h/1', 'http://@h/1', 'http://k@/1',
+		'http://k@h', 'http://k@h/', 'http://k@h/one', 'http://k@h:0/1',
+		'http://k@h:99999/1', 'http://k@h:/1', 'http://k@h h/1',
+		'http://k,x@h/1', 'http://k@h/1?q', 'k@h/1', 'http://k:@h/1',
+		"http://k\@h/a\nb/1") {
+		local $ENV{SENTRY_DSN} = $dsn;
+		my ($rc, undef, $err) = Gamed::Daemon::run_program(
+			"$Gamed::Daemon::BUILD/gamed", '-t', '-c', $d->conf_path);
+		is($rc, 2, "refused: $dsn") or diag $err;
+		like($err, qr/SENTRY_DSN/, '... by name');
+	}
+	for my $dsn ('', 'https://k@h.example/1', 'http://k:s@[::1]:9000/a/b/1') {
+		local $ENV{SENTRY_DSN} = $dsn;
+		my ($rc, undef, $err) = Gamed::Daemon::run_program(
+			"$Gamed::Daemon::BUILD/gamed", '-t', '-c', $d->conf_path);
+		is($rc, 0, "taken: '$dsn'") or diag $err;
+	}
+	for my $rate ('1.5', '-0.1', 'nan', 'lots', '') {
+		local $ENV{SENTRY_TRACES_SAMPLE_RATE} = $rate;
+		my ($rc) = Gamed::Daemon::run_program(
+			"$Gamed::Daemon::BUILD/gamed", '-t', '-c', $d->conf_path);
+		is($rc, 2, "no sample rate: '$rate'");
+	}
+};
+
+subtest 'nothing is sent without a DSN' => sub {
+	$d = start('sentry.dsn' => '', 'sentry.traces_sample_rate' => 1);
+	is(award(0)->{status}, 400, 'a run fails');
+	must(client()->get("/api/v1/games/$game"), 'game');
+	my $m = $d->metrics;
+	is($m->{'gamed_evidence_produced_total{class="sentry"}'}, 0,
+		'workers make no rows');
+	is($d->stop, 0, 'the server leaves');
+	is(scalar(() = $sentry->requests), 0, 'and nothing came');
+};
+
+done_testing;
