@@ -105,6 +105,17 @@ void api_reply_db(struct http_req *req, const struct db_reply *rep)
 	}
 }
 
+bool api_no_strategy(struct http_req *req, const struct db_reply *rep)
+{
+	if (rep->outcome != DB_OK)
+		api_reply_db(req, rep);
+	else if (db_res_rows(rep->res[0]) == 0)
+		http_reply_error(req, 404, "strategy does not exist");
+	else
+		return false;
+	return true;
+}
+
 void api_reply_open(struct http_req *req, enum svc_open res)
 {
 	switch (res) {

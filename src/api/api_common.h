@@ -26,6 +26,8 @@ void api_forget(struct http_req *req, const char *kind, const struct uuid *id);
 /* Answers a statement that was not carried out (rep->outcome is not DB_OK):
  * 503 when the database is away or late, 4xx by SQLSTATE, else 500. */
 void api_reply_db(struct http_req *req, const struct db_reply *rep);
+/* True when the statement was not carried out or saw no strategy; answered. */
+bool api_no_strategy(struct http_req *req, const struct db_reply *rep);
 /* res is not OK */
 void api_reply_open(struct http_req *req, enum svc_open res);
 void api_reply_assign(

@@ -200,14 +200,8 @@ static void on_row(struct store_op *op, const struct db_reply *rep)
 	struct coverage *c = op->arg;
 	struct store_definition d;
 
-	if (rep->outcome != DB_OK) {
-		api_reply_db(c->req, rep);
+	if (api_no_strategy(c->req, rep))
 		return;
-	}
-	if (db_res_rows(rep->res[0]) == 0) {
-		http_reply_error(c->req, 404, "strategy does not exist");
-		return;
-	}
 	store_definition_row(rep->res[0], 0, &d);
 	read_program(c, d.ast_json);
 	find_version(c, &d);

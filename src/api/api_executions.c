@@ -173,18 +173,6 @@ static void show_cursor(struct json_out *o, const struct store_runs_mark *m)
 
 /* ---- handlers -------------------------------------------------------- */
 
-/* True when the statement was not carried out or saw no strategy; answered. */
-static bool is_answered(struct runs_call *c, const struct db_reply *rep)
-{
-	if (rep->outcome != DB_OK)
-		api_reply_db(c->req, rep);
-	else if (db_res_rows(rep->res[0]) == 0)
-		http_reply_error(c->req, 404, "strategy does not exist");
-	else
-		return false;
-	return true;
-}
-
 static void on_list(struct store_op *op, const struct db_reply *rep)
 {
 	struct runs_call *c = op->arg;
@@ -193,7 +181,7 @@ static void on_list(struct store_op *op, const struct db_reply *rep)
 	struct buf b;
 	int row = 0;
 
-	if (is_answered(c, rep))
+	if (api_no_strategy(c->req, rep))
 		return;
 	buf_init(&b, 0);
 	json_out_init(&o, &b);
@@ -234,7 +222,7 @@ static void on_run(struct store_op *op, const struct db_reply *rep)
 	struct json_out o;
 	struct buf b;
 
-	if (is_answered(c, rep))
+	if (api_no_strategy(c->req, rep))
 		return;
 	if (!store_run_whole_row(rep->res[0], &run)) {
 		http_reply_error(c->req, 404, "execution does not exist");

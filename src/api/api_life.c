@@ -40,18 +40,6 @@ static struct life_call *call_new(struct http_req *req)
 	return NULL;
 }
 
-/* True when the statement was not carried out or found nothing; answered. */
-static bool is_answered(struct life_call *c, const struct db_reply *rep)
-{
-	if (rep->outcome != DB_OK)
-		api_reply_db(c->req, rep);
-	else if (db_res_rows(rep->res[0]) == 0)
-		http_reply_error(c->req, 404, "strategy does not exist");
-	else
-		return false;
-	return true;
-}
-
 static void on_versions(struct store_op *op, const struct db_reply *rep)
 {
 	struct life_call *c = op->arg;
@@ -60,7 +48,7 @@ static void on_versions(struct store_op *op, const struct db_reply *rep)
 	struct json_out o;
 	struct buf b;
 
-	if (is_answered(c, rep))
+	if (api_no_strategy(c->req, rep))
 		return;
 	arena_init(&row, 0);
 	buf_init(&b, 0);
@@ -107,7 +95,7 @@ static void on_rollback(struct store_op *op, const struct db_reply *rep)
 	struct store_definition d;
 	int64_t games, tasks;
 
-	if (is_answered(c, rep))
+	if (api_no_strategy(c->req, rep))
 		return;
 	switch (store_rollback_row(rep->res[0], &d, &games, &tasks)) {
 	case STORE_ROLLBACK_DONE:
@@ -230,7 +218,7 @@ static void on_usage(struct store_op *op, const struct db_reply *rep)
 	struct json_out o;
 	struct buf b;
 
-	if (is_answered(c, rep))
+	if (api_no_strategy(c->req, rep))
 		return;
 	buf_init(&b, 0);
 	json_out_init(&o, &b);
