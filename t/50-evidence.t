@@ -173,6 +173,29 @@ subtest 'gamectl shows a kept run' => sub {
 	like($out, qr/arith \/ = .*failed$/m, 'the node that failed');
 };
 
+subtest 'gamectl shows the awards of a user' => sub {
+	my ($rc, $out, $err) = $d->gamectl('awards', '-n', 2, 'user_5');
+
+	is($rc, 0, 'exit status') or diag $err;
+	my @lines = split /^/m, $out;
+	is(scalar @lines, 2, 'no more than asked for');
+	like($lines[0], qr/^[0-9a-f-]{36}  \S+Z  1 points "Share"  game \S+  task \S+  strategy share v1  run kept$/,
+		'what decided');
+	($rc, my $run) = $d->gamectl('trace', $lines[0] =~ /^(\S+)/);
+	like($run, qr/^run \S+ strategy share v1 status ok 1 points "Share"/,
+		'the run has the id of the award');
+	($rc, $out) = $d->gamectl('awards', 'user_5');
+	is(scalar(() = $out =~ /\n/g), 5, 'all of them');
+	($rc, $out) = $d->gamectl('awards', 'user_5', '--until', 'yesterday');
+	is("$rc $out", '0 ', 'none of those days');
+	($rc, $out, $err) = $d->gamectl('awards', 'user_5', '--since', 'nonsense');
+	is($rc, 1, 'no time');
+	like($err, qr/nonsense/, 'says so');
+	($rc, $out, $err) = $d->gamectl('awards', 'nobody');
+	is($rc, 1, 'no such user');
+	is($err, "gamectl: there is no user nobody\n", 'says so');
+};
+
 subtest 'Postgres stops and starts' => sub {
 	$pg->stop_immediate;
 	my $seen = award(0, 0, 0);

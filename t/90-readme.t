@@ -50,7 +50,8 @@ $ENV{KEY}       = apikey();
 $ENV{ADMIN_KEY} = apikey('--admin');
 
 # Each command's output is framed, so that one shell can run them all.
-my $script = "cd '$top' || exit 1\n";
+my $script = "cd '$top' || exit 1\n"
+	. "gamectl() { command gamectl -c '" . $daemon->conf_path . "' \"\$@\"; }\n";
 for my $i (0 .. $#examples) {
 	$script .= $examples[$i][0] . "printf '\\036%d\\n' $i\n";
 }

@@ -11,6 +11,7 @@
 #include "json/json_out.h"
 
 int ctl_apikey(int argc, char **argv, const struct conf *conf);
+int ctl_awards(int argc, char **argv, const struct conf *conf);
 int ctl_dsl(int argc, char **argv, const struct conf *conf);
 int ctl_evidence(int argc, char **argv, const struct conf *conf);
 int ctl_kpi(int argc, char **argv, const struct conf *conf);
@@ -36,6 +37,8 @@ struct ctl_line {
 };
 struct json_out *ctl_line_start(struct ctl_line *l); /* opens an object */
 void ctl_line_end(struct ctl_line *l);               /* closes, prints */
+/* A member whose value is JSON as Postgres prints it; NULL: null. */
+void ctl_kv_json(struct json_out *o, const char *key, const char *json);
 
 struct db_sync;
 /* Connects as the configuration says; NULL after a message. */

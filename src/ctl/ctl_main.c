@@ -22,6 +22,7 @@ static const struct command {
 	const char *help;
 } commands[] = {
 	{"apikey", ctl_apikey, "create, list and revoke API keys"},
+	{"awards", ctl_awards, "show the awards of a user and what decided"},
 	{"dsl", ctl_dsl, "check or run programs given as JSON lines"},
 	{"evidence", ctl_evidence, "put refused evidence rows back"},
 	{"kpi", ctl_kpi, "make the figures of a day now"},
@@ -80,6 +81,15 @@ void ctl_line_end(struct ctl_line *l)
 	buf_add_char(&l->b, '\n');
 	fwrite(l->b.p, 1, l->b.len, stdout);
 	buf_fini(&l->b);
+}
+
+void ctl_kv_json(struct json_out *o, const char *key, const char *json)
+{
+	json_out_key(o, key);
+	if (json)
+		json_out_raw(o, str_from(json));
+	else
+		json_out_null(o);
 }
 
 struct db_sync *ctl_db_open(const struct conf *conf)
@@ -170,7 +180,7 @@ int main(int argc, char **argv)
 	}
 	argc -= optind;
 	argv += optind;
-	optind = 1; /* commands have options of their own */
+	optind = 0; /* commands have options of their own, in any place */
 	status = run(argv[0], argc, argv, &conf);
 	if (fflush(stdout) != 0 || ferror(stdout)) {
 		fprintf(stderr, "gamectl: cannot write: %s\n", strerror(errno));

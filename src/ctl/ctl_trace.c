@@ -272,15 +272,6 @@ static int print_text(void *arg UNUSED, const struct store_trace *r)
 	return 0;
 }
 
-static void kv_json(struct json_out *o, const char *key, const char *json)
-{
-	json_out_key(o, key);
-	if (json != NULL)
-		json_out_raw(o, str_from(json));
-	else
-		json_out_null(o);
-}
-
 static int print_json(void *arg UNUSED, const struct store_trace *r)
 {
 	const struct {
@@ -298,14 +289,14 @@ static int print_json(void *arg UNUSED, const struct store_trace *r)
 	for (size_t i = 0; i < NELEM(texts); i++)
 		json_out_kv_cstr(o, texts[i].key, texts[i].value);
 	/* numbers and documents are JSON as Postgres prints them */
-	kv_json(o, "version", r->version);
-	kv_json(o, "points", r->points);
-	kv_json(o, "durationMs", r->duration_ms);
-	kv_json(o, "nodes", r->nodes);
-	kv_json(o, "weight", r->weight);
-	kv_json(o, "data", r->data);
-	kv_json(o, "fields", r->fields);
-	kv_json(o, "trace", r->trace);
+	ctl_kv_json(o, "version", r->version);
+	ctl_kv_json(o, "points", r->points);
+	ctl_kv_json(o, "durationMs", r->duration_ms);
+	ctl_kv_json(o, "nodes", r->nodes);
+	ctl_kv_json(o, "weight", r->weight);
+	ctl_kv_json(o, "data", r->data);
+	ctl_kv_json(o, "fields", r->fields);
+	ctl_kv_json(o, "trace", r->trace);
 	ctl_line_end(&l);
 	return 0;
 }

@@ -3,11 +3,8 @@
 
 #include "db/db_sync.h"
 
-#define ISO(col)       \
-	"to_char(" col \
-	" AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')"
 #define SELECT_RUN                                                           \
-	"SELECT e.id::text, " ISO(                                           \
+	"SELECT e.id::text, " STORE_ISO(                                     \
 		"e.created_at") ", e.\"strategyId\", "                       \
 				"d.name, e.\"strategyVersion\"::text, "      \
 				"e.\"strategyType\", "                       \

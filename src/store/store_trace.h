@@ -10,6 +10,11 @@
 
 struct db_sync;
 
+/* SQL: a timestamp as ISO 8601, UTC. */
+#define STORE_ISO(col) \
+	"to_char(" col \
+	" AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')"
+
 /* Text of the columns; NULL where the column is. */
 struct store_trace {
 	const char *id;

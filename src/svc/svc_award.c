@@ -677,7 +677,11 @@ static void step_write(struct svc_award *a)
 
 	a->state = AWARD_WRITE;
 	a->mark_ns = clock_mono_ns();
-	uuid_make_v7(&w->id);
+	/* what was kept of the run is found by the id of its award */
+	if (a->is_kept)
+		w->id = a->trace_id;
+	else
+		uuid_make_v7(&w->id);
 	uuid_make_v7(&w->new_id);
 	w->task_id = a->target->task_id;
 	w->user = a->user;
