@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "base/arena.h"
+#include "base/cidr.h"
 #include "base/clock.h"
 #include "base/num.h"
 #include "base/ring.h"
@@ -181,4 +182,52 @@ Test(sha256, known_answer)
 	sha256_hex(STR("abc"), hex);
 	cr_expect_str_eq(hex, "ba7816bf8f01cfea414140de5dae2223"
 			      "b00361a396177a9cb410ff61f20015ad");
+}
+
+Test(cidr, knows_who_is_in_a_list)
+{
+	static const struct {
+		const char *list, *in, *out;
+	} cases[] = {
+		{"10.0.0.0/8", "10.255.0.1", "11.0.0.0"},
+		{"10.0.0.0/8", "::ffff:10.0.0.1", "::10.0.0.1"},
+		{"192.0.2.7", "192.0.2.7", "192.0.2.6"},
+		{"0.0.0.0/0", "255.255.255.255", "::1"},
+		{"::/0", "1.2.3.4", "host"},
+		{" fd00::/8 , ::1 ", "fdff::1%eth0", "fe00::"},
+		{"10.0.0.128/25,127.0.0.1/32", "10.0.0.200", "10.0.0.127"},
+		{"::ffff:10.0.0.0/104", "10.1.1.1", ""},
+	};
+	struct cidr_list l;
+
+	for (size_t i = 0; i < NELEM(cases); i++) {
+		cr_assert_eq(cidr_list_parse(str_from(cases[i].list), &l), 0);
+		cr_expect(cidr_list_has(&l, cases[i].in), "%s", cases[i].in);
+		cr_expect_not(
+			cidr_list_has(&l, cases[i].out), "%s", cases[i].out);
+	}
+	cr_assert_eq(cidr_list_parse(STR(" "), &l), 0);
+	cr_expect_eq(l.cnt, 0);
+	cr_expect_not(cidr_list_has(&l, "127.0.0.1"));
+}
+
+Test(cidr, refuses_what_is_no_network)
+{
+	static const char *const bad[] = {",", "10.0.0.0/8,", "10.0.0.1/8",
+		"10.0.0.0/33", "::/129", "10.0.0.0/", "10.0.0.0/-1", "10.0.0",
+		"localhost", "10.0.0.0/8 10.0.0.0/8",
+		"1111111111111111111111111111111111111111111111"};
+	struct cidr_list l;
+	struct buf many;
+
+	for (size_t i = 0; i < NELEM(bad); i++)
+		cr_expect_eq(cidr_list_parse(str_from(bad[i]), &l), -1, "%s",
+			bad[i]);
+	buf_init(&many, 0);
+	for (unsigned i = 0; i < CIDR_LIST_MAX; i++)
+		buf_printf(&many, "%s::1", i ? "," : "");
+	cr_expect_eq(cidr_list_parse(buf_str(&many), &l), 0);
+	buf_add_str(&many, STR(",::1"));
+	cr_expect_eq(cidr_list_parse(buf_str(&many), &l), -1);
+	buf_fini(&many);
 }
