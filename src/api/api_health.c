@@ -65,15 +65,9 @@ void api_health_check(struct http_req *req)
 void api_metrics(struct http_req *req)
 {
 	const struct app *app = req->app;
-	const char *type;
-	struct buf b;
 
-	if (app->render_metrics == NULL) {
+	if (app->serve_metrics)
+		app->serve_metrics(req);
+	else
 		http_reply_error(req, 404, "Not Found");
-		return;
-	}
-	buf_init(&b, 0);
-	type = app->render_metrics(&b, http_req_header(req, "Accept"));
-	http_reply_text(req, 200, type, buf_str(&b));
-	buf_fini(&b);
 }

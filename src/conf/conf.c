@@ -10,6 +10,7 @@
 #include <strings.h>
 #include <unistd.h>
 
+#include "base/cidr.h"
 #include "base/log.h"
 #include "base/num.h"
 #include "conf/conf_dsn.h"
@@ -209,6 +210,25 @@ static bool is_dsn(const char *v)
 	return *v == '\0' || conf_dsn_parse(v, &dsn, NULL) == 0;
 }
 
+/* What RFC 6750 has for a bearer token, and not to be guessed. */
+static bool is_token(const char *v)
+{
+	static const char bytes[] =
+		"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+		"-._~+/";
+	size_t len = strspn(v, bytes);
+
+	len += strspn(v + len, "=");
+	return *v == '\0' || (len >= 16 && v[len] == '\0');
+}
+
+static bool are_networks(const char *v)
+{
+	struct cidr_list l;
+
+	return cidr_list_parse(str_from(v), &l) == 0;
+}
+
 /* Texts that are not free. */
 static const struct {
 	size_t offset;
@@ -221,6 +241,10 @@ static const struct {
 	{offsetof(struct conf, http_address), is_address, "a numeric address"},
 	{offsetof(struct conf, metrics_address), is_address,
 		"a numeric address"},
+	{offsetof(struct conf, metrics_token), is_token,
+		"16 or more letters, digits and -._~+/"},
+	{offsetof(struct conf, metrics_allow), are_networks,
+		"numeric addresses and networks, 10.0.0.0/8"},
 	{offsetof(struct conf, audit_details), is_details, "minimal or full"},
 	{offsetof(struct conf, sentry_dsn), is_dsn,
 		"http or https://key@host[:port][/path]/project"},

@@ -61,6 +61,10 @@ CONF_BOOL(metrics_enabled, "metrics", "enabled", "METRICS_ENABLED", true, 0,
 	"serve /metrics at all")
 CONF_BOOL(metrics_on_api, "metrics", "on_api", "", false, 0,
 	"serve /metrics on the API listener too")
+CONF_SECRET(metrics_token, "metrics", "token", "METRICS_TOKEN", "", 0,
+	"bearer token that /metrics asks for; empty: none")
+CONF_LIST(metrics_allow, "metrics", "allow", "METRICS_ALLOW", "", 0,
+	"networks that may have /metrics, comma-separated; empty: all")
 CONF_STR(strategy_metrics, "metrics", "strategies", "STRATEGY_METRICS_SOURCE",
 	"counters", 1,
 	"what the figures of a strategy come from: counters or rows")

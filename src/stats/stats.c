@@ -13,15 +13,14 @@
 #include "api/api.h"
 #include "base/clock.h"
 #include "base/log.h"
-#include "http/http_reply.h"
 #include "http/http_req.h"
 #include "http/http_server.h"
 #include "stats/stats_admin.h"
 #include "stats/stats_db.h"
 #include "stats/stats_kpi.h"
-#include "stats/stats_prom.h"
 #include "stats/stats_rates.h"
 #include "stats/stats_report.h"
+#include "stats/stats_serve.h"
 
 #define CONNECTIONS_MAX 64
 #define IDLE_S          75 /* more than a scrape interval */
@@ -40,21 +39,8 @@ static struct {
 
 /* ---- what it serves ----------------------------------------------------- */
 
-static void serve_metrics(struct http_req *req)
-{
-	const char *type;
-	struct buf b;
-
-	metric_inc(M_SCRAPES);
-	buf_init(&b, 0);
-	type = stats_render_for(&b, http_req_header(req, "Accept"));
-	http_reply_text(req, 200, type, buf_str(&b));
-	buf_fini(&b);
-}
-
 static const struct http_route routes[] = {
-	{"GET", "/metrics", HTTP_AUTH_NONE, HTTP_BODY_NONE, serve_metrics,
-		true},
+	{"GET", "/metrics", HTTP_AUTH_NONE, HTTP_BODY_NONE, stats_serve, true},
 };
 
 static void dispatch(struct http_req *req)
@@ -148,6 +134,7 @@ static void init_http(void)
 
 	if (self.in->metrics_fd < 0)
 		return;
+	stats_serve_init(self.in->conf);
 	self.http = http_server_new(self.base, &hc);
 	http_server_start_accepting(self.http);
 }

@@ -13,10 +13,10 @@
 #include "base/base.h"
 
 struct auth;
-struct buf;
 struct conf;
 struct db_pool;
 struct event_base;
+struct http_req;
 struct http_server;
 struct shm;
 struct svc_batch;
@@ -39,8 +39,8 @@ struct app {
 	struct arena run; /* of one evaluation; reset before each */
 	uint64_t boot_ms; /* wall time the server started, milliseconds */
 	bool draining;    /* no new work; /readyz says so */
-	/* Appends the exposition text; NULL: /metrics is not served here. */
-	const char *(*render_metrics)(struct buf *out, struct str accept);
+	/* Answers GET /metrics; NULL: it is not served here. */
+	void (*serve_metrics)(struct http_req *req);
 };
 
 #endif

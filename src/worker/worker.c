@@ -28,7 +28,7 @@
 #include "http/http_req.h"
 #include "http/http_server.h"
 #include "ipc/trace_send.h"
-#include "stats/stats_prom.h"
+#include "stats/stats_serve.h"
 #include "store/store_schema.h"
 #include "svc/app.h"
 #include "svc/svc_batch.h"
@@ -500,8 +500,10 @@ static void init(const struct inherit *in)
 	app->shm = in->shm;
 	app->slot = in->slot;
 	app->boot_ms = in->boot_ms;
-	if (in->conf->metrics_enabled && in->conf->metrics_on_api)
-		app->render_metrics = stats_render_for;
+	if (in->conf->metrics_enabled && in->conf->metrics_on_api) {
+		stats_serve_init(in->conf);
+		app->serve_metrics = stats_serve;
+	}
 	app->base = make_base();
 	arena_init(&app->run, RUN_ARENA_BYTES);
 	app->trace = trace_send_new(app->base, &trace);
