@@ -93,6 +93,37 @@ static int fail(struct json_err *err_r, enum json_fault fault, size_t offset,
 	return -1;
 }
 
+/*
+ * Making a tokener costs as much as reading a small document, so one is kept
+ * for the depth that was asked for first.  A long text may leave a long buffer
+ * in it and gets one of its own.
+ */
+#define KEPT_TEXT_MAX (64u * 1024)
+
+static struct {
+	struct json_tokener *tok;
+	int depth;
+} self;
+
+static struct json_tokener *take_tokener(int depth, size_t len)
+{
+	if (len > KEPT_TEXT_MAX || (self.tok != NULL && self.depth != depth))
+		return json_tokener_new_ex(depth);
+	if (self.tok == NULL) {
+		self.tok = json_tokener_new_ex(depth);
+		self.depth = depth;
+	}
+	return self.tok;
+}
+
+static void give_tokener(struct json_tokener *tok)
+{
+	if (tok == self.tok)
+		json_tokener_reset(tok);
+	else
+		json_tokener_free(tok);
+}
+
 int json_parse(struct arena *a, struct str text, const struct json_limits *lim,
 	struct jv *v_r, struct json_err *err_r)
 {
@@ -107,7 +138,7 @@ int json_parse(struct arena *a, struct str text, const struct json_limits *lim,
 	if (json_scan(text, lim, err_r) < 0)
 		return -1;
 	/* a scalar counts as a level of json-c's */
-	tok = json_tokener_new_ex((int)lim->depth + 2);
+	tok = take_tokener((int)lim->depth + 2, text.len);
 	if (tok == NULL)
 		return fail(err_r, JSON_FAULT_LIMIT, 0, "out of memory");
 	json_tokener_set_flags(tok, JSON_TOKENER_STRICT |
@@ -121,7 +152,7 @@ int json_parse(struct arena *a, struct str text, const struct json_limits *lim,
 		jerr = json_tokener_get_error(tok);
 	}
 	end = json_tokener_get_parse_end(tok);
-	json_tokener_free(tok);
+	give_tokener(tok);
 	if (jerr != json_tokener_success)
 		return fail(err_r, JSON_FAULT_SYNTAX, end,
 			json_tokener_error_desc(jerr));
