@@ -5,11 +5,25 @@
 
 #include "base/log.h"
 
+/* Made on first use and kept: looking the algorithm up costs more than the
+ * digest of a short text. */
+static struct {
+	EVP_MD *md;
+	EVP_MD_CTX *ctx;
+} self;
+
 void sha256(struct str s, uint8_t out[32])
 {
 	unsigned n = 0;
 
-	if (EVP_Digest(s.p, s.len, out, &n, EVP_sha256(), NULL) != 1 || n != 32)
+	if (self.md == NULL) {
+		self.md = EVP_MD_fetch(NULL, "SHA256", NULL);
+		self.ctx = EVP_MD_CTX_new();
+	}
+	if (self.md == NULL || self.ctx == NULL ||
+		EVP_DigestInit_ex2(self.ctx, self.md, NULL) != 1 ||
+		EVP_DigestUpdate(self.ctx, s.p, s.len) != 1 ||
+		EVP_DigestFinal_ex(self.ctx, out, &n) != 1 || n != 32)
 		fatal("SHA-256 is not available in libcrypto");
 }
 
