@@ -185,6 +185,9 @@ step($c, POST => "/games/$game/tasks/walk/points",
 	{ externalUserId => 'user_1', data => { eventId => 'e-1' } }, 200,
 	"INFO game|Points assignment to user|$award");
 my $award_id = "step-$seq";
+step($c, POST => "/games/$game/tasks/walk/points",
+	{ externalUserId => 'user_1', data => {}, isSimulated => JSON::PP::true },
+	200);
 step($c, POST => "/games/$game/tasks/fall/points",
 	{ externalUserId => 'user_1', data => {} }, 400,
 	"INFO game|Points assignment to user|$award",

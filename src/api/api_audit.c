@@ -249,7 +249,7 @@ struct audit_note {
 /* Of one request, in its arena. */
 struct audit_call {
 	const struct audit_spec *spec;
-	bool is_begun, is_refused;
+	bool is_begun, is_skipped;
 	int status; /* of the answer; 0: not yet */
 	unsigned notes_cnt;
 	struct audit_note notes[NOTES_MAX];
@@ -484,18 +484,18 @@ void api_audit_begin(struct http_req *req)
 {
 	struct audit_call *c = req->audit;
 
-	if (c == NULL || c->is_begun || c->is_refused || c->spec->is_late)
+	if (c == NULL || c->is_begun || c->is_skipped || c->spec->is_late)
 		return;
 	c->is_begun = true;
 	say(req, "INFO", c, &c->spec->begin);
 }
 
-void api_audit_refuse(struct http_req *req)
+void api_audit_skip(struct http_req *req)
 {
 	struct audit_call *c = req->audit;
 
 	if (c != NULL)
-		c->is_refused = true;
+		c->is_skipped = true;
 }
 
 void api_audit_end(struct http_req *req, int status)
@@ -503,7 +503,7 @@ void api_audit_end(struct http_req *req, int status)
 	struct audit_call *c = req->audit;
 	bool is_failed = status >= 400;
 
-	if (c == NULL || c->is_refused || (status == 429 && !c->is_begun))
+	if (c == NULL || c->is_skipped || (status == 429 && !c->is_begun))
 		return;
 	api_audit_begin(req);
 	c->status = status;

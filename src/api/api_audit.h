@@ -21,8 +21,9 @@
 void api_audit_start(struct http_req *req);
 /* Validation found nothing: the first row is written, once. */
 void api_audit_begin(struct http_req *req);
-/* Validation has answered 422: nothing is written any more. */
-void api_audit_refuse(struct http_req *req);
+/* No row is written (any more): validation answered 422, or the request leaves
+ * nothing behind. */
+void api_audit_skip(struct http_req *req);
 /* The handler has answered; status 500 also for a stream that broke off. */
 void api_audit_end(struct http_req *req, int status);
 

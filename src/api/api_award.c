@@ -181,7 +181,10 @@ void api_award_post(struct http_req *req)
 	a->user = api_valid_index_str(&v, "externalUserId", API_REQUIRED);
 	a->data = api_valid_object(&v, "data", API_NULLABLE);
 	a->is_simulated = api_valid_bool(&v, "isSimulated", false);
-	api_audit_note(req, "idempotencyKey", svc_award_key(a));
+	if (a->is_simulated)
+		api_audit_skip(req); /* costs no write (DESIGN 3) */
+	else
+		api_audit_note(req, "idempotencyKey", svc_award_key(a));
 	if (!api_valid_done(&v))
 		return;
 	if (!str_is_utf8(a->header_key))
