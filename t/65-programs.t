@@ -153,6 +153,39 @@ for my $edge ([ nodes => 1000, \&of_nodes ], [ depth => 32, \&of_depth ]) {
 
 my $MIB = 1 << 20;
 
+# Before all others, which let the worker grow.
+subtest 'listings of large programs' => sub {
+	my $made = $author->post($C, save_body(of_nodes(3)))->{json};
+
+	# 40 versions of 2 MB each
+	$pg->psql(<<"SQL");
+insert into strategydefinition (id, created_at, updated_at, "realmId", name,
+	type, version, status, "astJson", ast_text)
+select gen_random_uuid(), now(), now(), "realmId", name, type, v, 'ARCHIVED',
+	a.ast::jsonb, a.ast
+from strategydefinition d, generate_series(2, 41) v,
+	(select jsonb_build_object('type', 'program', 'note',
+		(select jsonb_agg(repeat('n', 60000)) from generate_series(1, 35)))
+		::text as ast) a
+where d.id = '$made->{id}'
+SQL
+	my $before = status_kib('VmHWM');
+	for my $path ($C, "$C/$made->{id}/versions") {
+		my $r = $d->http(GET => $path, headers => { 'X-API-Key' =>
+			$author->{key} });
+		is($r->{status}, 200, $path);
+		cmp_ok(length $r->{content}, '>', 80_000_000, "$path: it is long");
+		my @versions = $r->{content} =~ /"version":(\d+)/g;
+		is(join(' ', splice @versions, -41),
+			join(' ', reverse 1 .. 41), "$path: all rows, newest first");
+		is(substr($r->{content}, 0, 2) . substr($r->{content}, -2), '[{}]',
+			"$path: a whole list");
+	}
+	cmp_ok(status_kib('VmHWM') - $before, '<', 32 * 1024,
+		'memory is that of a few rows') unless $sanitized;
+	$pg->psql('delete from strategydefinition where version > 1');
+};
+
 subtest 'nested arrays' => sub {
 	my $half = 3.5 * $MIB;
 	my %nest = ('arrays' => '[' x $half . ']' x $half,

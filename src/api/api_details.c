@@ -1,22 +1,16 @@
 /*
  * api_details.c - listings of every award, of a game and of a task
- * (api-endpoints.md 15, 34).  Runs in workers.
- *
- * One query each, rows one by one: a row becomes text, text goes out in
- * pieces, and the database waits while the client reads.  Memory is one piece
- * and what http_reply.h keeps for the client, whatever the listing's length.
+ * (api-endpoints.md 15, 34), one query each.  Runs in workers.
  */
 #include "api/api.h"
 #include "api/api_auth.h"
 #include "api/api_common.h"
+#include "api/api_rows.h"
 #include "api/api_valid.h"
-#include "base/log.h"
 #include "http/http_reply.h"
 #include "http/http_req.h"
 #include "store/store_points.h"
 #include "svc/svc_catalog.h"
-
-#define PIECE_BYTES 16384
 
 struct details_call {
 	struct http_req *req;
@@ -28,28 +22,18 @@ struct details_call {
 	int64_t game_created_us;
 	struct str of_task; /* p NULL: the whole game's */
 
-	bool has_begun;
-	struct buf piece;
-	struct json_out out;
+	struct api_rows rows;
+	bool has_begun; /* there was a row */
 	/* the group that is open, when there is one */
 	bool in_task, in_user;
 	struct buf task, user;
 };
 
-static void on_ready(void *arg)
-{
-	struct details_call *c = arg;
-
-	db_job_resume(&c->op.job);
-}
-
 static void begin(struct details_call *c)
 {
-	struct json_out *o = &c->out;
+	struct json_out *o = &c->rows.out;
 
 	c->has_begun = true;
-	http_reply_stream_begin(c->req, 200, "application/json", on_ready, c);
-	json_out_init(o, &c->piece);
 	if (c->of_task.p != NULL) {
 		json_out_arr(o);
 		return;
@@ -66,8 +50,8 @@ static void close_user(struct details_call *c)
 {
 	if (!c->in_user)
 		return;
-	json_out_arr_end(&c->out);
-	json_out_obj_end(&c->out);
+	json_out_arr_end(&c->rows.out);
+	json_out_obj_end(&c->rows.out);
 	c->in_user = false;
 }
 
@@ -76,14 +60,14 @@ static void close_task(struct details_call *c)
 	close_user(c);
 	if (!c->in_task)
 		return;
-	json_out_arr_end(&c->out);
-	json_out_obj_end(&c->out);
+	json_out_arr_end(&c->rows.out);
+	json_out_obj_end(&c->rows.out);
 	c->in_task = false;
 }
 
 static void open_task(struct details_call *c, struct str task)
 {
-	struct json_out *o = &c->out;
+	struct json_out *o = &c->rows.out;
 
 	if (c->of_task.p != NULL ||
 		(c->in_task && str_eq(buf_str(&c->task), task)))
@@ -100,7 +84,7 @@ static void open_task(struct details_call *c, struct str task)
 
 static void open_user(struct details_call *c, const struct store_points *p)
 {
-	struct json_out *o = &c->out;
+	struct json_out *o = &c->rows.out;
 
 	if (c->in_user && str_eq(buf_str(&c->user), p->user))
 		return;
@@ -145,7 +129,7 @@ static void show_jsonb(struct json_out *o, struct str text)
 
 static void show_award(struct details_call *c, const struct store_award_row *a)
 {
-	struct json_out *o = &c->out;
+	struct json_out *o = &c->rows.out;
 
 	json_out_obj(o);
 	json_out_key(o, "points");
@@ -165,21 +149,6 @@ static void show_award(struct details_call *c, const struct store_award_row *a)
 	json_out_obj_end(o);
 }
 
-/* Sends what there is and follows the client's pace. */
-static void push(struct details_call *c)
-{
-	switch (http_reply_stream_chunk(c->req, &c->piece)) {
-	case HTTP_FLOW_GO:
-		return;
-	case HTTP_FLOW_WAIT:
-		db_job_pause(&c->op.job);
-		return;
-	case HTTP_FLOW_GONE:
-		db_job_cancel(&c->op.job);
-		return;
-	}
-}
-
 static void on_row(struct store_op *op, const struct db_res *row)
 {
 	struct details_call *c = op->arg;
@@ -194,45 +163,34 @@ static void on_row(struct store_op *op, const struct db_res *row)
 		if (a.has_award)
 			show_award(c, &a);
 	}
-	if (c->piece.len >= PIECE_BYTES)
-		push(c);
+	api_rows_push(&c->rows);
 }
 
 static void end_listing(struct details_call *c)
 {
 	close_task(c);
-	json_out_arr_end(&c->out);
+	json_out_arr_end(&c->rows.out);
 	if (c->of_task.p == NULL)
-		json_out_obj_end(&c->out);
-	/* nobody may be there to read it: that is fine */
-	(void)!http_reply_stream_chunk(c->req, &c->piece);
+		json_out_obj_end(&c->rows.out);
 }
 
 static void on_end(struct store_op *op, const struct db_reply *rep)
 {
 	struct details_call *c = op->arg;
-	struct http_req *req = c->req;
 	bool is_whole = rep->outcome == DB_OK;
 
 	if (c->has_begun && is_whole)
 		end_listing(c);
-	buf_fini(&c->piece);
 	buf_fini(&c->task);
 	buf_fini(&c->user);
-	if (!c->has_begun && is_whole) {
-		http_reply_error(req, 404,
-			c->of_task.p != NULL
-				? "task does not exist in this game"
-				: "the game has no tasks");
-	} else if (!c->has_begun) {
-		api_reply_db(req, rep);
-	} else if (is_whole) {
-		http_reply_stream_end(req);
-	} else {
-		log_warnx_limited("a listing ends early handler=%s: %s",
-			req->route->template, rep->message);
-		http_reply_stream_abort(req);
+	if (c->has_begun || !is_whole) {
+		api_rows_end(&c->rows, rep);
+		return;
 	}
+	api_rows_drop(&c->rows);
+	http_reply_error(c->req, 404,
+		c->of_task.p != NULL ? "task does not exist in this game"
+				     : "the game has no tasks");
 }
 
 static void on_open(struct svc_game_open *open, enum svc_open res,
@@ -244,12 +202,12 @@ static void on_open(struct svc_game_open *open, enum svc_open res,
 		api_reply_open(c->req, res);
 		return;
 	}
-	buf_init(&c->piece, 0);
 	buf_init(&c->task, 0);
 	buf_init(&c->user, 0);
 	c->game_external = api_keep(c->req, game->external_id);
 	c->game_created_us = game->created_us;
 	store_op_init(&c->op, on_end, c);
+	api_rows_init(&c->rows, c->req, &c->op.job);
 	if (c->of_task.p != NULL)
 		store_awards_of_task(
 			&c->op, c->app->db, &c->game_id, c->of_task, on_row);

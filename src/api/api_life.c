@@ -1,7 +1,6 @@
 /*
- * api_life.c - what happens to a custom strategy after it was made: versions,
- * rollback, usage; and the templates to start from (api-endpoints.md 43 to
- * 46).  Runs in workers.
+ * api_life.c - what happens to a custom strategy after it was made: rollback,
+ * usage; and the templates to start from (api-endpoints.md 44 to 46).  Runs in workers.
  */
 #include "api/api.h"
 #include "api/api_audit.h"
@@ -38,42 +37,6 @@ static struct life_call *call_new(struct http_req *req)
 		return c;
 	http_reply_error(req, 404, "strategy does not exist");
 	return NULL;
-}
-
-static void on_versions(struct store_op *op, const struct db_reply *rep)
-{
-	struct life_call *c = op->arg;
-	struct store_definition d;
-	struct arena row;
-	struct json_out o;
-	struct buf b;
-
-	if (api_no_strategy(c->req, rep))
-		return;
-	arena_init(&row, 0);
-	buf_init(&b, 0);
-	json_out_init(&o, &b);
-	json_out_arr(&o);
-	for (int i = 0; i < db_res_rows(rep->res[0]); i++) {
-		store_definition_row(rep->res[0], i, &d);
-		api_show_definition(&o, &row, &d);
-		arena_reset(&row);
-	}
-	arena_fini(&row);
-	json_out_arr_end(&o);
-	http_reply_json(c->req, 200, &b);
-	buf_fini(&b);
-}
-
-void api_customs_versions(struct http_req *req)
-{
-	struct life_call *c = call_new(req);
-
-	if (c == NULL)
-		return;
-	store_op_init(&c->op, on_versions, c);
-	store_definition_versions(&c->op, c->app->db, str_from(c->who->realm),
-		c->who->is_admin, &c->id);
 }
 
 static void reply_promoted(

@@ -1,6 +1,6 @@
 /*
  * api_strategies.c - the built-ins' list, and custom strategies: create,
- * import, list, get, edit, publish, archive (api-endpoints.md 19 to 25, 47).
+ * import, get, edit, publish, archive (api-endpoints.md 19 to 25, 47).
  * Runs in workers.
  */
 #include "api/api.h"
@@ -238,54 +238,6 @@ void api_customs_import(struct http_req *req)
 	c->status = 201;
 	store_op_init(&c->op, on_created, c);
 	store_definition_import(&c->op, c->app->db, &c->in);
-}
-
-static void on_list(struct store_op *op, const struct db_reply *rep)
-{
-	struct strategy_call *c = op->arg;
-	struct store_definition d;
-	struct arena row;
-	struct json_out o;
-	struct buf b;
-
-	if (rep->outcome != DB_OK) {
-		api_reply_db(c->req, rep);
-		return;
-	}
-	arena_init(&row, 0);
-	buf_init(&b, 0);
-	json_out_init(&o, &b);
-	json_out_arr(&o);
-	for (int i = 0; i < db_res_rows(rep->res[0]); i++) {
-		store_definition_row(rep->res[0], i, &d);
-		api_show_definition(&o, &row, &d);
-		arena_reset(&row);
-	}
-	arena_fini(&row);
-	json_out_arr_end(&o);
-	http_reply_json(c->req, 200, &b);
-	buf_fini(&b);
-}
-
-void api_customs_list(struct http_req *req)
-{
-	const struct auth_principal *who = api_principal(req);
-	struct strategy_call *c = call_new(req);
-	struct str status, type;
-	struct api_valid v;
-	int64_t limit;
-
-	api_valid_init(&v, req);
-	status = api_valid_query_pattern(
-		&v, "status", "^(DRAFT|PUBLISHED|ARCHIVED)$");
-	type = api_valid_query_pattern(
-		&v, "type", "^(BUILT_IN|DSL_EXTEND|DSL_FULL)$");
-	limit = api_valid_query_int(&v, "limit", 1, 500, 100);
-	if (!api_valid_done(&v))
-		return;
-	store_op_init(&c->op, on_list, c);
-	store_definition_list(
-		&c->op, c->app->db, str_from(who->realm), status, type, limit);
 }
 
 static void on_row(struct store_op *op, const struct db_reply *rep)

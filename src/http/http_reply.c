@@ -53,8 +53,8 @@ void http_reply_detail(struct http_req *r, int status, struct str json)
 	struct json_out o;
 	struct buf b;
 
-	r->error_json = (struct str){
-		arena_strndup(&r->arena, json.p, json.len), json.len};
+	r->error_json.p = arena_strndup(&r->arena, json.p, json.len);
+	r->error_json.len = r->error_json.p != NULL ? json.len : 0;
 	buf_init(&b, 0);
 	json_out_init(&o, &b);
 	json_out_obj(&o);

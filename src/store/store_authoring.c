@@ -122,13 +122,14 @@ static const struct db_stmt definition_list = {.name = "definition_list",
 		     "order by d.name, d.version desc limit $4"};
 
 void store_definition_list(struct store_op *op, struct db_pool *db,
-	struct str realm, struct str status, struct str type, int64_t limit)
+	struct str realm, struct str status, struct str type, int64_t limit,
+	store_row_cb row_cb)
 {
 	store_op_text(op, realm);
 	store_op_text(op, status);
 	store_op_text(op, type);
 	store_op_int(op, limit);
-	store_op_run(op, db, DB_LANE_READ, &definition_list);
+	store_op_stream(op, db, &definition_list, row_cb);
 }
 
 static const struct db_stmt definition_get = {.name = "definition_get",
@@ -271,12 +272,13 @@ static const struct db_stmt definition_versions = {
 		     "o.\"realmId\" = $1) order by d.version desc"};
 
 void store_definition_versions(struct store_op *op, struct db_pool *db,
-	struct str realm, bool all_realms, const struct uuid *id)
+	struct str realm, bool all_realms, const struct uuid *id,
+	store_row_cb row_cb)
 {
 	store_op_text(op, realm);
 	store_op_bool(op, all_realms);
 	store_op_uuid(op, id);
-	store_op_run(op, db, DB_LANE_READ, &definition_versions);
+	store_op_stream(op, db, &definition_versions, row_cb);
 }
 
 static const struct db_stmt definition_rollback = {

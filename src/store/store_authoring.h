@@ -28,7 +28,8 @@ void store_definition_create(struct store_op *op, struct db_pool *db,
 	const struct store_definition_new *in);
 /* status and type: p NULL for any. */
 void store_definition_list(struct store_op *op, struct db_pool *db,
-	struct str realm, struct str status, struct str type, int64_t limit);
+	struct str realm, struct str status, struct str type, int64_t limit,
+	store_row_cb row_cb);
 /* all_realms: an admin key sees every realm. */
 void store_definition_get(struct store_op *op, struct db_pool *db,
 	struct str realm, bool all_realms, const struct uuid *id);
@@ -46,7 +47,8 @@ void store_definition_row(
 	const struct db_res *res, int row, struct store_definition *d_r);
 /* All rows of the family of `id`, newest version first. */
 void store_definition_versions(struct store_op *op, struct db_pool *db,
-	struct str realm, bool all_realms, const struct uuid *id);
+	struct str realm, bool all_realms, const struct uuid *id,
+	store_row_cb row_cb);
 
 /* As create, but a name that is taken is changed until it is free. */
 void store_definition_import(struct store_op *op, struct db_pool *db,
