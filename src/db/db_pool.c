@@ -19,6 +19,7 @@
 #include "base/log.h"
 #include "base/uuid.h"
 #include "db/db_conn.h"
+#include "shm/shm.h"
 
 #define BACKOFF_MIN_MS  100
 #define BACKOFF_MAX_MS  5000
@@ -31,6 +32,7 @@ struct job_list {
 };
 
 struct lane {
+	enum db_lane id;
 	struct db_conn *conns;
 	unsigned conns_cnt;
 	unsigned depth;        /* jobs in flight per connection */
@@ -211,11 +213,21 @@ static void wait_until(struct db_pool *p, uint64_t now_ms, uint64_t at_ms)
 		fatal("cannot set a database timer");
 }
 
+static void count_queued(struct lane *l, unsigned queued)
+{
+	_Static_assert(
+		L_QUEUE_DB_WRITE == L_QUEUE_DB_READ + DB_LANE_WRITE &&
+			L_QUEUE_DB_LONG == L_QUEUE_DB_READ + DB_LANE_LONG,
+		"queues in the order of the lanes");
+	l->queued = queued;
+	metric_level(L_QUEUE_DB_READ + l->id, queued);
+}
+
 static void enqueue(
 	struct db_pool *p, struct lane *l, struct db_job *job, uint64_t now_ms)
 {
 	list_add(&l->queue, job);
-	l->queued++;
+	count_queued(l, l->queued + 1);
 	wait_until(p, now_ms, job->deadline_at_ms);
 }
 
@@ -224,7 +236,7 @@ static struct db_job *dequeue(struct lane *l)
 	struct db_job *job = list_take(&l->queue);
 
 	if (job)
-		l->queued--;
+		count_queued(l, l->queued - 1);
 	return job;
 }
 
@@ -273,7 +285,7 @@ static void drop_late(struct db_pool *p, struct lane *l, uint64_t now_ms)
 	if (!old.first)
 		return;
 	list_init(&l->queue);
-	l->queued = 0;
+	count_queued(l, 0);
 	for (job = old.first; job; job = next) {
 		next = job->next;
 		if (job->deadline_at_ms <= now_ms)
@@ -509,7 +521,7 @@ static void give_back(struct db_pool *p, struct db_job *lost)
 
 		next = job->next;
 		list_put_back(&l->queue, job);
-		l->queued++;
+		count_queued(l, l->queued + 1);
 		wait_until(p, now, job->deadline_at_ms);
 	}
 }
@@ -641,6 +653,7 @@ static void lane_init(struct db_pool *p, enum db_lane lane,
 
 	assert(depth > 0);
 	list_init(&l->queue);
+	l->id = lane;
 	l->depth = depth;
 	l->is_refused = conns_cnt == 0;
 	if (conns_cnt == 0)

@@ -240,6 +240,8 @@ static void on_sync(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
+	metric_level(L_QUEUE_AUDIT, audit_ahead(t));
+	metric_level(L_QUEUE_EVIDENCE, runs_ahead(t));
 	if (t->blocked && !event_pending(t->ev_write, EV_WRITE, NULL))
 		trace_send_flush(t);
 	if (taken == rows_sent(t) || taken != t->taken_seen) {
@@ -345,6 +347,10 @@ static void hand_over(
 	}
 	if (!gather(t, whole) && ring_push(ring, whole.p, whole.len) < 0)
 		drop(t, &row, EV_DROP_RING_FULL);
+	if (cls == EV_AUDIT)
+		metric_level(L_QUEUE_AUDIT, audit_ahead(t));
+	else
+		metric_level(L_QUEUE_EVIDENCE, runs_ahead(t));
 	if (!t->flush_due && !t->blocked) {
 		t->flush_due = true;
 		event_active(t->ev_flush, EV_TIMEOUT, 0);

@@ -52,7 +52,7 @@ static struct ev_item *item_new(const struct ev_row *row)
 
 static void item_leave(struct ev_queue *q, struct ev_item **item)
 {
-	q->rows--;
+	metric_level(L_QUEUE_LOGGER, --q->rows);
 	q->bytes -= item_bytes(*item);
 	q->class_bytes[(*item)->cls] -= item_bytes(*item);
 	free(*item);
@@ -134,7 +134,7 @@ static bool is_full(const struct ev_queue *q, size_t more)
 
 static void item_enter(struct ev_queue *q, const struct ev_item *it)
 {
-	q->rows++;
+	metric_level(L_QUEUE_LOGGER, ++q->rows);
 	q->bytes += item_bytes(it);
 	q->class_bytes[it->cls] += item_bytes(it);
 }

@@ -56,6 +56,25 @@ uint64_t metric_slot(unsigned slot, enum metric_id m)
 	return shm_get(&shm_map()->slot[slot].plain[m]);
 }
 
+void metric_level(enum metric_level l, uint64_t v)
+{
+	struct shm_level *c = &shm_own()->level[l];
+	uint32_t scrapes = shm_get32(&shm_map()->head.scrapes);
+	shm_u64 *most = &c->most[scrapes % 2];
+	uint64_t before = shm_get(&c->now), seen = shm_get(most);
+
+	assert(l < L_CNT);
+	if (v > UINT32_MAX)
+		v = UINT32_MAX;
+	shm_put(&c->now, v);
+	if (seen >> 32 == scrapes)
+		before = (uint32_t)seen;
+	else
+		seen = 0; /* the interval begins with what there was */
+	if (seen == 0 || v > before)
+		shm_put(most, SHM_MOST(scrapes, v > before ? v : before));
+}
+
 /* ---- HTTP --------------------------------------------------------------- */
 
 void metric_http(unsigned route, int status, uint64_t duration_ns,

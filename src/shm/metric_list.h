@@ -1,12 +1,25 @@
 /*
- * metric_list.h - the plain counters and gauges of a slot.
+ * metric_list.h - what a slot counts, but for families with free labels and
+ * those of requests, which are in shm.h.
  *
  * METRIC(id, kind, name, label, help): kind C counter (totals over all slots
  * and all time), G gauge (sum over live slots), M gauge (maximum over live
  * slots).  `label` is the label part of the series, "" for none; lines of one
- * family stand together and share the help of the first.  Families with
- * histograms or free labels are in shm.h.
+ * family stand together and share the help of the first.
+ *
+ * LEVEL(id, queue): how much there is of something now and at most since the
+ * last scrape; `queue` is the label of the queue families, NULL for what is
+ * no queue.
+ *
+ * All of them are undefined at the end.
  */
+#ifndef METRIC
+#define METRIC(id, kind, name, label, help)
+#endif
+#ifndef LEVEL
+#define LEVEL(id, queue)
+#endif
+
 METRIC(M_EV_PRODUCED_AUDIT, C, "gamed_evidence_produced_total",
 	"class=\"audit\"", "Evidence rows produced")
 METRIC(M_EV_PRODUCED_ERROR, C, "gamed_evidence_produced_total",
@@ -164,3 +177,14 @@ METRIC(M_CACHE_NOTICES, C, "gamed_cache_notices_total", "",
 	"Changes of cached objects heard from Postgres")
 METRIC(M_TORN_READS, C, "gamed_metric_torn_total", "",
 	"Values of the shared block that a reader refused")
+
+LEVEL(L_QUEUE_AWARD, "award")
+LEVEL(L_QUEUE_DB_READ, "db_read")
+LEVEL(L_QUEUE_DB_WRITE, "db_write")
+LEVEL(L_QUEUE_DB_LONG, "db_long")
+LEVEL(L_QUEUE_EVIDENCE, "evidence")
+LEVEL(L_QUEUE_AUDIT, "audit")
+LEVEL(L_QUEUE_LOGGER, "logger")
+
+#undef METRIC
+#undef LEVEL

@@ -20,11 +20,21 @@ const struct metric_info *metric_info(enum metric_id m)
 	static const struct metric_info info[] = {
 #define METRIC(id, kind, name, label, help) {#kind[0], name, label, help},
 #include "shm/metric_list.h"
-#undef METRIC
 	};
 
 	assert(m < M_CNT);
 	return &info[m];
+}
+
+const char *metric_queue_name(enum metric_level l)
+{
+	static const char *const names[] = {
+#define LEVEL(id, queue) queue,
+#include "shm/metric_list.h"
+	};
+
+	assert(l < L_CNT);
+	return names[l];
 }
 
 static void sum(uint64_t *to, const shm_u64 *from, size_t n)
@@ -64,9 +74,30 @@ static void read_gauges(struct metric_totals *t, const struct shm_slot *s)
 	}
 }
 
-static void read_process(struct metric_totals *t, const struct shm_slot *s,
-	unsigned slot, enum shm_role role, uint64_t now_ms)
+/* Nothing that changed in the interval leaves what there is now. */
+static uint64_t read_most(const struct shm_level *c, uint32_t scrapes)
 {
+	uint64_t most = shm_get(&c->most[scrapes % 2]);
+
+	return most >> 32 == scrapes ? (uint32_t)most : shm_get(&c->now);
+}
+
+static void read_levels(
+	struct metric_totals *t, const struct shm_slot *s, uint32_t scrapes)
+{
+	for (unsigned l = 0; l < L_CNT; l++) {
+		uint64_t most = read_most(&s->level[l], scrapes);
+
+		t->level[l].now += shm_get(&s->level[l].now);
+		if (most > t->level[l].most)
+			t->level[l].most = most;
+	}
+}
+
+static void read_process(struct metric_totals *t, const struct shm_slot *s,
+	unsigned slot, enum shm_role role, uint32_t scrapes)
+{
+	uint64_t now_ms = clock_mono_ms();
 	struct metric_process *p = &t->process[t->process_cnt];
 	uint64_t beat_ms = shm_get(&s->heartbeat_ms);
 
@@ -87,6 +118,7 @@ static void read_process(struct metric_totals *t, const struct shm_slot *s,
 	p->connections = shm_get(&s->plain[M_HTTP_CONNECTIONS]);
 	p->cpu_us = shm_get(&s->cpu_us);
 	read_gauges(t, s);
+	read_levels(t, s, scrapes);
 }
 
 /* ---- labels ------------------------------------------------------------- */
@@ -334,10 +366,11 @@ static bool read_role(const struct shm_slot *s, enum shm_role *role_r)
 	return true;
 }
 
-void metric_read(struct metric_totals *t, unsigned routes_cnt)
+/* `scrapes` names the interval of the levels' most. */
+static void read_all(
+	struct metric_totals *t, unsigned routes_cnt, uint32_t scrapes)
 {
 	const struct shm *map = shm_map();
-	uint64_t now_ms = clock_mono_ms();
 	enum shm_role role;
 	struct names n;
 
@@ -350,7 +383,7 @@ void metric_read(struct metric_totals *t, unsigned routes_cnt)
 		if (!read_role(s, &role))
 			continue;
 		read_counters(t, s);
-		read_process(t, s, i, role, now_ms);
+		read_process(t, s, i, role, scrapes);
 	}
 	read_names(t, &n);
 	for (unsigned i = 0; i < SHM_SLOTS_MAX; i++)
@@ -364,4 +397,14 @@ void metric_read(struct metric_totals *t, unsigned routes_cnt)
 		t->plain[M_EV_STORED_AUDIT + c] = t->evidence[c].stored;
 		t->plain[M_EV_SPOOLED_AUDIT + c] = t->evidence[c].spooled;
 	}
+}
+
+void metric_read(struct metric_totals *t, unsigned routes_cnt)
+{
+	read_all(t, routes_cnt, shm_get32(&shm_map()->head.scrapes));
+}
+
+void metric_read_scrape(struct metric_totals *t, unsigned routes_cnt)
+{
+	read_all(t, routes_cnt, atomic_fetch_add(&shm_map()->head.scrapes, 1));
 }

@@ -60,6 +60,11 @@ struct metric_strategy {
 	struct metric_label code; /* of a late failure, or empty */
 };
 
+/* In all live slots, and the most of one of them. */
+struct metric_level_sum {
+	uint64_t now, most;
+};
+
 struct metric_error {
 	unsigned realm, type; /* realm is an index of realm[] below */
 	struct metric_label code;
@@ -87,6 +92,7 @@ struct metric_totals {
 	struct metric_process process[SHM_SLOTS_MAX];
 	unsigned process_cnt;
 	uint64_t plain[M_CNT];
+	struct metric_level_sum level[L_CNT];
 	struct metric_evidence evidence[SHM_EV_CLASSES];
 	uint64_t highr[SHM_HIGHR_BUCKETS]; /* not cumulative */
 	uint64_t highr_ns;
@@ -100,6 +106,10 @@ struct metric_totals {
 };
 
 void metric_read(struct metric_totals *t, unsigned routes_cnt);
+/* The same for a scrape: with it ends the interval of the levels' most. */
+void metric_read_scrape(struct metric_totals *t, unsigned routes_cnt);
+/* Label of the queue families, NULL: it is no queue. */
+const char *metric_queue_name(enum metric_level l);
 
 /*
  * Exact counts of strategies, all slots together.  They begin with the boot of

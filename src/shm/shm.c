@@ -55,6 +55,7 @@ static struct shm *map_new(int flags)
 	h->slots_cnt = SHM_SLOTS_MAX;
 	h->size_bytes = sizeof(*s);
 	shm_put(&h->boot_us, (uint64_t)clock_wall_us());
+	shm_put32(&h->scrapes, 1);
 	label_write(&h->realm[SHM_REALMS_MAX - 1], STR(OTHER));
 	label_write(&h->code[SHM_CODES_MAX - 1], STR(OTHER));
 	label_write(&h->strategy[SHM_STRATEGIES_MAX - 1], STR(OTHER));
@@ -106,12 +107,16 @@ static void zero_gauges(struct shm_slot *s)
 	static const char kinds[] = {
 #define METRIC(id, kind, name, label, help) #kind[0],
 #include "shm/metric_list.h"
-#undef METRIC
 	};
 
 	for (unsigned m = 0; m < M_CNT; m++)
 		if (kinds[m] != 'C')
 			shm_put(&s->plain[m], 0);
+	for (unsigned l = 0; l < L_CNT; l++)
+		for (unsigned i = 0; i < 2; i++) {
+			shm_put(&s->level[l].most[i], 0);
+			shm_put(&s->level[l].now, 0);
+		}
 	shm_put(&s->virtual_bytes, 0);
 	shm_put(&s->resident_bytes, 0);
 	shm_put(&s->fds, 0);

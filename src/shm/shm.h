@@ -84,8 +84,13 @@ enum shm_role { SHM_FREE, SHM_MASTER, SHM_WORKER, SHM_LOGGER, SHM_STATS };
 enum metric_id {
 #define METRIC(id, kind, name, label, help) id,
 #include "shm/metric_list.h"
-#undef METRIC
 	M_CNT
+};
+
+enum metric_level {
+#define LEVEL(id, queue) id,
+#include "shm/metric_list.h"
+	L_CNT
 };
 
 struct shm; /* the mapping, layout in shm_layout.h */
@@ -110,6 +115,9 @@ static inline void metric_inc(enum metric_id m)
 {
 	metric_add(m, 1);
 }
+
+/* How much there is now; its most since the last scrape is kept too. */
+void metric_level(enum metric_level l, uint64_t v);
 
 /* Route index is the row in the API's route table; a request that no route
  * took has an index from SHM_ROUTES_MAX on. */

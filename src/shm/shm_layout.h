@@ -15,7 +15,7 @@
 #include "shm/shm.h"
 
 #define SHM_MAGIC   0x316d6873646d6167ULL /* "gamdshm1" */
-#define SHM_VERSION 2
+#define SHM_VERSION 3
 
 typedef _Atomic uint64_t shm_u64;
 typedef _Atomic uint32_t shm_u32;
@@ -40,8 +40,10 @@ struct shm_head {
 	uint32_t slots_cnt;
 	uint64_t size_bytes;
 	shm_u64 boot_us; /* master: wall time of the start */
+	/* Scrapes so far and one: stats and workers, atomic additions. */
+	shm_u32 scrapes;
 	/* Logger: rows it has read of each slot and class, or found missing. */
-	shm_u64 ev_taken[SHM_SLOTS_MAX][SHM_EV_CLASSES];
+	HOT_ALIGNED shm_u64 ev_taken[SHM_SLOTS_MAX][SHM_EV_CLASSES];
 	/* Anybody: atomic additions. */
 	HOT_ALIGNED shm_u32 generation_all;
 	shm_u32 generation[SHM_GENERATIONS];
@@ -90,6 +92,17 @@ struct shm_outcome {
 	shm_u64 unused[2];
 };
 
+/*
+ * The most of two intervals between scrapes, this one and the one before, so
+ * that a scrape takes one that is over; the writer begins each.  The upper
+ * half says which interval it is of: the head's `scrapes` then.
+ */
+struct shm_level {
+	shm_u64 now;
+	shm_u64 most[2];
+};
+#define SHM_MOST(scrapes, v) ((uint64_t)(scrapes) << 32 | (v))
+
 /* One row of the API's route table; 2 cache lines. */
 struct shm_route {
 	shm_u64 status[SHM_STATUS_CLASSES]; /* requests, 1xx to 5xx */
@@ -133,6 +146,7 @@ struct shm_slot {
 	shm_u64 unused[6];
 
 	HOT_ALIGNED shm_u64 plain[M_CNT];
+	struct shm_level level[L_CNT];
 	shm_u64 ev_sent[SHM_EV_CLASSES];
 	shm_u64 ev_dropped[SHM_EV_CLASSES][SHM_EV_REASONS];
 	HOT_ALIGNED shm_u64 highr[SHM_HIGHR_BUCKETS]; /* not cumulative */

@@ -352,6 +352,27 @@ static void print_plain(struct buf *b, const struct metric_totals *t)
 	}
 }
 
+static void print_queues(struct buf *b, const struct metric_totals *t)
+{
+	family(b, "gamed_queue_length", "gauge",
+		"What waits in a queue, all processes together");
+	for (unsigned l = 0; l < L_CNT; l++)
+		if (metric_queue_name(l))
+			buf_printf(b,
+				"gamed_queue_length{queue=\"%s\"} %" PRIu64
+				"\n",
+				metric_queue_name(l), t->level[l].now);
+	family(b, "gamed_queue_length_max", "gauge",
+		"The most that waited in the queue of one process since the "
+		"last scrape, whoever made that");
+	for (unsigned l = 0; l < L_CNT; l++)
+		if (metric_queue_name(l))
+			buf_printf(b,
+				"gamed_queue_length_max{queue=\"%s\"} %" PRIu64
+				"\n",
+				metric_queue_name(l), t->level[l].most);
+}
+
 static void print_evidence(struct buf *b, const struct metric_totals *t)
 {
 	_Static_assert(SHM_EV_CLASSES == EV_CLASS_CNT &&
@@ -470,17 +491,25 @@ void stats_prom_print(struct buf *out, const struct metric_totals *t,
 	print_http(out, t, &all);
 	print_dsl(out, t);
 	print_plain(out, t);
+	print_queues(out, t);
 	print_evidence(out, t);
 	print_processes(out, t);
 }
 
-void stats_render(struct buf *out)
+typedef void (*read_cb)(struct metric_totals *t, unsigned routes_cnt);
+
+static void render(struct buf *out, read_cb read)
 {
 	static struct metric_totals t;
 
 	assert(api_routes_cnt <= SHM_ROUTES_MAX);
-	metric_read(&t, (unsigned)api_routes_cnt);
+	read(&t, (unsigned)api_routes_cnt);
 	stats_prom_print(out, &t, api_routes, (unsigned)api_routes_cnt);
+}
+
+void stats_render(struct buf *out)
+{
+	render(out, metric_read);
 }
 
 /* ---- OpenMetrics -------------------------------------------------------- */
@@ -564,11 +593,11 @@ const char *stats_render_for(struct buf *out, struct str accept)
 	struct buf classic;
 
 	if (accept.p == NULL || !wants_open(accept)) {
-		stats_render(out);
+		render(out, metric_read_scrape);
 		return STATS_PROM_TYPE;
 	}
 	buf_init(&classic, 0);
-	stats_render(&classic);
+	render(&classic, metric_read_scrape);
 	add_open(out, buf_str(&classic));
 	buf_fini(&classic);
 	return STATS_OPEN_TYPE;

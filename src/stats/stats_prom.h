@@ -17,8 +17,8 @@
 
 /* Reads all slots now and appends the exposition of the API's routes. */
 void stats_render(struct buf *out);
-/* The same, as OpenMetrics 1.0.0 when the header Accept (p NULL: none) lists
- * it; returns the content type, static. */
+/* The same for a scrape, as OpenMetrics 1.0.0 when the header Accept (p NULL:
+ * none) lists it; returns the content type, static. */
 const char *stats_render_for(struct buf *out, struct str accept);
 /* The same from totals that were read, of any route table. */
 void stats_prom_print(struct buf *out, const struct metric_totals *t,

@@ -238,12 +238,18 @@ static void suspect_cleared(struct svc_batch *b, struct str user)
 	b->suspects_cnt--;
 }
 
+static void count_waiting(struct svc_batch *b, int more)
+{
+	b->waiting_cnt += (unsigned)more;
+	metric_level(L_QUEUE_AWARD, b->waiting_cnt);
+}
+
 static void hold(struct svc_batch *b, struct svc_write *w)
 {
 	w->next = NULL;
 	*b->held_lastp = w;
 	b->held_lastp = &w->next;
-	b->waiting_cnt++;
+	count_waiting(b, 1);
 }
 
 /* g is empty then. */
@@ -272,7 +278,7 @@ static struct group *held_group(struct svc_batch *b)
 			continue;
 		}
 		*wp = w->next;
-		b->waiting_cnt--;
+		count_waiting(b, -1);
 		group_add(g, w);
 	}
 	b->held_lastp = wp;
@@ -309,7 +315,7 @@ static void group_end_held(struct group *g)
 			continue;
 		}
 		*wp = w->next;
-		b->waiting_cnt--;
+		count_waiting(b, -1);
 		w->next = ended;
 		ended = w;
 	}
@@ -559,7 +565,7 @@ static struct group *next_group(struct svc_batch *b)
 	while (b->first && group_has_room(g, b->first)) {
 		group_add(g, b->first);
 		b->first = b->first->next;
-		b->waiting_cnt--;
+		count_waiting(b, -1);
 	}
 	if (b->first == NULL)
 		b->lastp = &b->first;
@@ -673,7 +679,7 @@ int svc_batch_submit(struct svc_batch *b, struct svc_write *w)
 		w->next = NULL;
 		*b->lastp = w;
 		b->lastp = &w->next;
-		b->waiting_cnt++;
+		count_waiting(b, 1);
 	}
 	if (b->on_wire < b->on_wire_max)
 		pump_later(b);

@@ -1,5 +1,6 @@
 /* test_shm.c - the shared block: slots, labels, counters, generations. */
 #include <criterion/criterion.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -527,4 +528,69 @@ Test(shm, more_label_sets_than_room_keep_the_totals)
 		t.plain[M_LABEL_OVERFLOW_CASE], 12000 - (SHM_CASES_MAX - 1));
 	metric_program_claim(&m, STR("id-0"), 1, STR("h"), places, 2);
 	cr_assert_eq(m.arms_cnt, 0, "the program has other arms");
+}
+
+/* Read as a scrape does it. */
+static struct metric_level_sum scrape_level(enum metric_level l)
+{
+	static struct metric_totals t;
+
+	metric_read_scrape(&t, 0);
+	return t.level[l];
+}
+
+Test(level, most_is_of_the_time_since_the_last_scrape)
+{
+	static struct metric_totals t;
+	struct metric_level_sum v;
+
+	(void)fresh(1, SHM_WORKER);
+	v = scrape_level(L_QUEUE_AWARD);
+	cr_expect_eq(v.now, 0);
+	cr_expect_eq(v.most, 0);
+	metric_level(L_QUEUE_AWARD, 5);
+	metric_level(L_QUEUE_AWARD, 9);
+	metric_level(L_QUEUE_AWARD, 3);
+	metric_read(&t, 0); /* no scrape: takes nothing away */
+	cr_expect_eq(t.level[L_QUEUE_AWARD].most, 9);
+	v = scrape_level(L_QUEUE_AWARD);
+	cr_expect_eq(v.now, 3);
+	cr_expect_eq(v.most, 9);
+	v = scrape_level(L_QUEUE_AWARD);
+	cr_expect_eq(v.most, 3, "nothing has changed since");
+	metric_level(L_QUEUE_AWARD, 1);
+	v = scrape_level(L_QUEUE_AWARD);
+	cr_expect_eq(v.now, 1);
+	cr_expect_eq(v.most, 3, "it began with 3");
+	v = scrape_level(L_QUEUE_AWARD);
+	cr_expect_eq(v.most, 1);
+	cr_expect_eq(t.level[L_QUEUE_DB_READ].most, 0);
+}
+
+static void hold_level(struct shm *s, unsigned i)
+{
+	shm_attach(s, i, SHM_WORKER);
+	metric_level(L_QUEUE_AWARD, i == 2 ? UINT64_MAX : 10);
+	metric_level(L_QUEUE_AWARD, 10);
+	pause();
+}
+
+Test(level, is_summed_and_its_most_is_of_one_process)
+{
+	struct shm *s = fresh(0, SHM_MASTER);
+	struct metric_level_sum v;
+	pid_t one = start(hold_level, s, 1), two = start(hold_level, s, 2);
+	int status;
+
+	while (s->slot[1].level[L_QUEUE_AWARD].now != 10 ||
+		s->slot[2].level[L_QUEUE_AWARD].now != 10)
+		sched_yield();
+	v = scrape_level(L_QUEUE_AWARD);
+	cr_expect_eq(v.now, 20);
+	cr_expect_eq(v.most, UINT32_MAX, "cut to what the cell holds");
+	kill(one, SIGKILL);
+	kill(two, SIGKILL);
+	cr_assert_gt(waitpid(one, &status, 0), 0);
+	cr_assert_gt(waitpid(two, &status, 0), 0);
+	cr_expect_eq(scrape_level(L_QUEUE_AWARD).now, 0, "of the living");
 }
