@@ -155,6 +155,34 @@ void db_pool_stats(const struct db_pool *p, struct db_pool_stats *s_r)
 	}
 }
 
+/* ---- counting -------------------------------------------------------------- */
+
+#define OUTCOMES (DB_UNAVAILABLE + 1)
+_Static_assert(
+	M_DB_JOBS_WRITE_OK == M_DB_JOBS_READ_OK + DB_LANE_WRITE * OUTCOMES &&
+		M_DB_JOBS_LONG_UNAVAILABLE == M_DB_JOBS_READ_OK +
+						      DB_LANE_LONG * OUTCOMES +
+						      DB_UNAVAILABLE &&
+		T_DB_WAIT_LONG == T_DB_WAIT_READ + DB_LANE_LONG &&
+		T_DB_JOB_LONG == T_DB_JOB_READ + DB_LANE_LONG &&
+		L_QUEUE_DB_LONG == L_QUEUE_DB_READ + DB_LANE_LONG,
+	"metrics in the order of lanes and outcomes");
+
+/* Before its callback, which may free it. */
+static void count_end(const struct db_job *job, enum db_outcome outcome)
+{
+	metric_inc(M_DB_JOBS_READ_OK + job->lane * OUTCOMES + outcome);
+	metric_time(
+		T_DB_JOB_READ + job->lane, clock_mono_ns() - job->submitted_ns);
+}
+
+/* A job that is sent once more has waited for something else. */
+static void count_sent(const struct db_job *job, uint64_t waited_ns)
+{
+	if (!job->was_retried)
+		metric_time(T_DB_WAIT_READ + job->lane, waited_ns);
+}
+
 /* ---- failures -------------------------------------------------------------- */
 
 static void fail(struct db_pool *p, struct db_job *job, enum db_outcome outcome)
@@ -179,6 +207,7 @@ static void tell_failed(struct db_pool *p)
 		else if (job->outcome == DB_UNAVAILABLE && any_up(p))
 			why = "no connection is free";
 		snprintf(reply.message, sizeof(reply.message), "%s", why);
+		count_end(job, job->outcome);
 		job->cb(job, &reply);
 	}
 }
@@ -215,10 +244,6 @@ static void wait_until(struct db_pool *p, uint64_t now_ms, uint64_t at_ms)
 
 static void count_queued(struct lane *l, unsigned queued)
 {
-	_Static_assert(
-		L_QUEUE_DB_WRITE == L_QUEUE_DB_READ + DB_LANE_WRITE &&
-			L_QUEUE_DB_LONG == L_QUEUE_DB_READ + DB_LANE_LONG,
-		"queues in the order of the lanes");
 	l->queued = queued;
 	metric_level(L_QUEUE_DB_READ + l->id, queued);
 }
@@ -316,14 +341,18 @@ static void pump(struct lane *l)
 {
 	struct db_conn *c;
 
-	while (l->queued > 0 && (c = pick(l)))
-		db_conn_send(c, dequeue(l));
+	while (l->queued > 0 && (c = pick(l))) {
+		struct db_job *job = dequeue(l);
+
+		count_sent(job, clock_mono_ns() - job->submitted_ns);
+		db_conn_send(c, job);
+	}
 }
 
 void db_pool_submit(struct db_pool *p, struct db_job *job)
 {
 	struct lane *l = &p->lanes[job->lane];
-	uint64_t now = clock_mono_ms();
+	uint64_t now_ns = clock_mono_ns(), now = now_ns / 1000000;
 	struct db_conn *c;
 
 	assert(job->calls_cnt > 0 && job->cb);
@@ -333,6 +362,7 @@ void db_pool_submit(struct db_pool *p, struct db_job *job)
 	job->conn = NULL;
 	if (job->deadline_ms == 0)
 		job->deadline_ms = p->deadline_ms;
+	job->submitted_ns = now_ns;
 	job->deadline_at_ms = now + job->deadline_ms;
 	job->was_retried = false;
 	if (p->is_freed || l->is_refused || l->queued >= p->queue_max) {
@@ -340,10 +370,12 @@ void db_pool_submit(struct db_pool *p, struct db_job *job)
 		return;
 	}
 	c = l->queued == 0 ? pick(l) : NULL;
-	if (c)
+	if (c) {
+		count_sent(job, 0);
 		db_conn_send(c, job);
-	else
+	} else {
 		enqueue(p, l, job, now);
+	}
 }
 
 void db_job_pause(struct db_job *job)
@@ -471,6 +503,7 @@ static void on_up(struct db_pool *p, struct db_conn *c)
 {
 	struct lane *l = &p->lanes[c->lane];
 
+	metric_inc(M_DB_CONNECTS);
 	c->backoff_ms = 0;
 	l->is_refused = false;
 	if (p->prober)
@@ -531,6 +564,7 @@ static void on_down(
 {
 	struct lane *l = &p->lanes[c->lane];
 
+	metric_inc(was_up ? M_DB_CONNECTIONS_LOST : M_DB_CONNECTS_FAILED);
 	memcpy(p->last_error, c->message, sizeof(p->last_error));
 	if (!was_up)
 		attempt_failed(p, c);
@@ -547,6 +581,7 @@ static void on_reply(struct db_pool *p, struct db_conn *c, struct db_job *job,
 {
 	struct lane *l = &p->lanes[c->lane];
 
+	count_end(job, reply->outcome);
 	job->cb(job, reply);
 	pump(l);
 }

@@ -96,6 +96,7 @@ struct db_job {
 	void *arg;
 	/* pool */
 	struct db_job *next;
+	uint64_t submitted_ns;   /* monotonic */
 	uint64_t deadline_at_ms; /* monotonic */
 	enum db_outcome outcome; /* of a job that failed, until told */
 	bool was_retried;        /* already sent on another connection */

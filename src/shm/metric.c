@@ -23,6 +23,12 @@ static const uint64_t dsl_ns[SHM_DSL_BUCKETS - 1] = {
 #undef EDGE
 };
 
+static const uint64_t wait_ns[SHM_WAIT_BUCKETS - 1] = {
+#define EDGE(text, ns) ns,
+	SHM_WAIT_EDGES(EDGE)
+#undef EDGE
+};
+
 /* From below: most observations end in the first buckets. */
 static unsigned bucket_of(const uint64_t *edges, unsigned cnt, uint64_t ns)
 {
@@ -73,6 +79,17 @@ void metric_level(enum metric_level l, uint64_t v)
 		seen = 0; /* the interval begins with what there was */
 	if (seen == 0 || v > before)
 		shm_put(most, SHM_MOST(scrapes, v > before ? v : before));
+}
+
+void metric_time(enum metric_timer t, uint64_t ns)
+{
+	struct shm_timer *c = &shm_own()->timer[t];
+
+	assert(t < T_CNT);
+	if (ns > INT64_MAX) /* a difference that went below 0 */
+		ns = 0;
+	shm_add(&c->bucket[bucket_of(wait_ns, NELEM(wait_ns), ns)], 1);
+	shm_add(&c->ns, ns);
 }
 
 /* ---- HTTP --------------------------------------------------------------- */

@@ -11,6 +11,9 @@
  * last scrape; `queue` is the label of the queue families, NULL for what is
  * no queue.
  *
+ * TIMER(id, name, label, help): a histogram of waits, edges SHM_WAIT_EDGES;
+ * lines of one family stand together.
+ *
  * All of them are undefined at the end.
  */
 #ifndef METRIC
@@ -18,6 +21,9 @@
 #endif
 #ifndef LEVEL
 #define LEVEL(id, queue)
+#endif
+#ifndef TIMER
+#define TIMER(id, name, label, help)
 #endif
 
 METRIC(M_EV_PRODUCED_AUDIT, C, "gamed_evidence_produced_total",
@@ -155,6 +161,56 @@ METRIC(M_DB_QUEUED, G, "gamed_db_queued", "",
 	"Database jobs that wait for a connection")
 METRIC(M_DB_IN_FLIGHT, G, "gamed_db_in_flight", "",
 	"Database jobs sent and not answered")
+METRIC(M_DB_JOBS_READ_OK, C, "gamed_db_jobs_total",
+	"lane=\"read\",outcome=\"ok\"", "Database jobs of workers and stats by outcome")
+METRIC(M_DB_JOBS_READ_SQL_ERROR, C, "gamed_db_jobs_total",
+	"lane=\"read\",outcome=\"sql_error\"", "")
+METRIC(M_DB_JOBS_READ_TIMEOUT, C, "gamed_db_jobs_total",
+	"lane=\"read\",outcome=\"timeout\"", "")
+METRIC(M_DB_JOBS_READ_LOST, C, "gamed_db_jobs_total",
+	"lane=\"read\",outcome=\"lost\"", "")
+METRIC(M_DB_JOBS_READ_UNAVAILABLE, C, "gamed_db_jobs_total",
+	"lane=\"read\",outcome=\"unavailable\"", "")
+METRIC(M_DB_JOBS_WRITE_OK, C, "gamed_db_jobs_total",
+	"lane=\"write\",outcome=\"ok\"", "")
+METRIC(M_DB_JOBS_WRITE_SQL_ERROR, C, "gamed_db_jobs_total",
+	"lane=\"write\",outcome=\"sql_error\"", "")
+METRIC(M_DB_JOBS_WRITE_TIMEOUT, C, "gamed_db_jobs_total",
+	"lane=\"write\",outcome=\"timeout\"", "")
+METRIC(M_DB_JOBS_WRITE_LOST, C, "gamed_db_jobs_total",
+	"lane=\"write\",outcome=\"lost\"", "")
+METRIC(M_DB_JOBS_WRITE_UNAVAILABLE, C, "gamed_db_jobs_total",
+	"lane=\"write\",outcome=\"unavailable\"", "")
+METRIC(M_DB_JOBS_LONG_OK, C, "gamed_db_jobs_total",
+	"lane=\"long\",outcome=\"ok\"", "")
+METRIC(M_DB_JOBS_LONG_SQL_ERROR, C, "gamed_db_jobs_total",
+	"lane=\"long\",outcome=\"sql_error\"", "")
+METRIC(M_DB_JOBS_LONG_TIMEOUT, C, "gamed_db_jobs_total",
+	"lane=\"long\",outcome=\"timeout\"", "")
+METRIC(M_DB_JOBS_LONG_LOST, C, "gamed_db_jobs_total",
+	"lane=\"long\",outcome=\"lost\"", "")
+METRIC(M_DB_JOBS_LONG_UNAVAILABLE, C, "gamed_db_jobs_total",
+	"lane=\"long\",outcome=\"unavailable\"", "")
+METRIC(M_DB_CONNECTS, C, "gamed_db_connects_total", "result=\"up\"",
+	"Attempts of workers and stats to connect to Postgres by result")
+METRIC(M_DB_CONNECTS_FAILED, C, "gamed_db_connects_total",
+	"result=\"failed\"", "")
+METRIC(M_DB_CONNECTIONS_LOST, C, "gamed_db_connections_lost_total", "",
+	"Connections to Postgres that were up and broke")
+METRIC(M_CACHE_PROGRAM_HIT, C, "gamed_cache_lookups_total",
+	"cache=\"program\",result=\"hit\"",
+	"Look-ups in the caches of the workers; a miss waits for Postgres")
+METRIC(M_CACHE_PROGRAM_MISS, C, "gamed_cache_lookups_total",
+	"cache=\"program\",result=\"miss\"", "")
+METRIC(M_CACHE_TASK_HIT, C, "gamed_cache_lookups_total",
+	"cache=\"task\",result=\"hit\"", "")
+METRIC(M_CACHE_TASK_MISS, C, "gamed_cache_lookups_total",
+	"cache=\"task\",result=\"miss\"", "")
+METRIC(M_CACHE_PROGRAM_ENTRIES, G, "gamed_cache_entries",
+	"cache=\"program\"", "Entries in the caches of the workers")
+METRIC(M_CACHE_TASK_ENTRIES, G, "gamed_cache_entries", "cache=\"task\"", "")
+METRIC(M_PROGRAM_COMPILES, C, "gamed_program_compiles_total", "",
+	"Programs of strategies that were read, checked and compiled")
 METRIC(M_LABEL_OVERFLOW_REALM, C, "gamed_metric_label_overflow_total",
 	"family=\"realm\"",
 	"Observations counted under _other since a label table was full")
@@ -185,6 +241,19 @@ LEVEL(L_QUEUE_DB_LONG, "db_long")
 LEVEL(L_QUEUE_EVIDENCE, "evidence")
 LEVEL(L_QUEUE_AUDIT, "audit")
 LEVEL(L_QUEUE_LOGGER, "logger")
+LEVEL(L_LOOP_LAG_US, NULL)
+
+TIMER(T_LOOP_LAG, "gamed_loop_lag_seconds", "",
+	"How late the loop of a worker came to a timer")
+TIMER(T_DB_WAIT_READ, "gamed_db_wait_seconds", "lane=\"read\"",
+	"Time from the start of a database job until it was sent")
+TIMER(T_DB_WAIT_WRITE, "gamed_db_wait_seconds", "lane=\"write\"", "")
+TIMER(T_DB_WAIT_LONG, "gamed_db_wait_seconds", "lane=\"long\"", "")
+TIMER(T_DB_JOB_READ, "gamed_db_job_seconds", "lane=\"read\"",
+	"Time from the start of a database job to its answer")
+TIMER(T_DB_JOB_WRITE, "gamed_db_job_seconds", "lane=\"write\"", "")
+TIMER(T_DB_JOB_LONG, "gamed_db_job_seconds", "lane=\"long\"", "")
 
 #undef METRIC
 #undef LEVEL
+#undef TIMER

@@ -26,6 +26,17 @@ const struct metric_info *metric_info(enum metric_id m)
 	return &info[m];
 }
 
+const struct metric_info *metric_timer_info(enum metric_timer t)
+{
+	static const struct metric_info info[] = {
+#define TIMER(id, name, label, help) {'H', name, label, help},
+#include "shm/metric_list.h"
+	};
+
+	assert(t < T_CNT);
+	return &info[t];
+}
+
 const char *metric_queue_name(enum metric_level l)
 {
 	static const char *const names[] = {
@@ -115,6 +126,8 @@ static void read_process(struct metric_totals *t, const struct shm_slot *s,
 	p->resident_bytes = shm_get(&s->resident_bytes);
 	p->fds = shm_get(&s->fds);
 	p->fds_max = shm_get(&s->fds_max);
+	p->started_us = shm_get(&s->started_us);
+	p->lag_max_us = read_most(&s->level[L_LOOP_LAG_US], scrapes);
 	p->connections = shm_get(&s->plain[M_HTTP_CONNECTIONS]);
 	p->cpu_us = shm_get(&s->cpu_us);
 	read_gauges(t, s);
@@ -201,6 +214,10 @@ static void read_slot(struct metric_totals *t, const struct shm_slot *s,
 	t->cpu_us += shm_get(&s->cpu_us);
 	t->role_cpu_us[role] += shm_get(&s->cpu_us);
 	sum(t->highr, s->highr, SHM_HIGHR_BUCKETS);
+	for (unsigned i = 0; i < T_CNT; i++) {
+		sum(t->timer[i].bucket, s->timer[i].bucket, SHM_WAIT_BUCKETS);
+		t->timer[i].ns += shm_get(&s->timer[i].ns);
+	}
 	if (role != SHM_WORKER && role != SHM_FREE)
 		return; /* their pages for requests and runs do not exist */
 	read_routes(t, s, routes_cnt);

@@ -30,6 +30,8 @@ struct metric_process {
 	uint64_t beat_age_ms; /* since the last sign of life */
 	uint64_t virtual_bytes, resident_bytes;
 	uint64_t fds, fds_max;
+	uint64_t started_us; /* wall time */
+	uint64_t lag_max_us; /* of the loop, since the last scrape */
 	uint64_t connections;
 	uint64_t cpu_us; /* of all holders of the slot together */
 };
@@ -65,6 +67,11 @@ struct metric_level_sum {
 	uint64_t now, most;
 };
 
+struct metric_timer_sum {
+	uint64_t bucket[SHM_WAIT_BUCKETS]; /* not cumulative */
+	uint64_t ns;
+};
+
 struct metric_error {
 	unsigned realm, type; /* realm is an index of realm[] below */
 	struct metric_label code;
@@ -93,6 +100,7 @@ struct metric_totals {
 	unsigned process_cnt;
 	uint64_t plain[M_CNT];
 	struct metric_level_sum level[L_CNT];
+	struct metric_timer_sum timer[T_CNT];
 	struct metric_evidence evidence[SHM_EV_CLASSES];
 	uint64_t highr[SHM_HIGHR_BUCKETS]; /* not cumulative */
 	uint64_t highr_ns;
@@ -158,5 +166,7 @@ struct metric_info {
 	const char *name, *label, *help;
 };
 const struct metric_info *metric_info(enum metric_id m);
+/* `kind` is 'H'. */
+const struct metric_info *metric_timer_info(enum metric_timer t);
 
 #endif

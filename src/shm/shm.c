@@ -143,6 +143,7 @@ void shm_attach(struct shm *map, unsigned slot, enum shm_role role)
 	shm_put32(&s->pid, pid);
 	shm_put32(&s->starts, shm_get32(&s->starts) + 1);
 	shm_put(&s->started_ms, clock_mono_ms());
+	shm_put(&s->started_us, (uint64_t)clock_wall_us());
 	shm_beat();
 }
 

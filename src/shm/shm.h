@@ -74,10 +74,23 @@
 	E("1.0", 1000000000) \
 	E("2.5", 2500000000) \
 	E("5.0", 5000000000)
+#define SHM_WAIT_EDGES(E)    \
+	E("0.001", 1000000)  \
+	E("0.005", 5000000)  \
+	E("0.01", 10000000)  \
+	E("0.025", 25000000) \
+	E("0.05", 50000000)  \
+	E("0.1", 100000000)  \
+	E("0.25", 250000000) \
+	E("0.5", 500000000)  \
+	E("1.0", 1000000000) \
+	E("2.5", 2500000000) \
+	E("5.0", 5000000000)
 /* With the last one, +Inf. */
 #define SHM_HIGHR_BUCKETS 22
 #define SHM_LOWR_BUCKETS  4
 #define SHM_DSL_BUCKETS   16
+#define SHM_WAIT_BUCKETS  12
 
 enum shm_role { SHM_FREE, SHM_MASTER, SHM_WORKER, SHM_LOGGER, SHM_STATS };
 
@@ -91,6 +104,12 @@ enum metric_level {
 #define LEVEL(id, queue) id,
 #include "shm/metric_list.h"
 	L_CNT
+};
+
+enum metric_timer {
+#define TIMER(id, name, label, help) id,
+#include "shm/metric_list.h"
+	T_CNT
 };
 
 struct shm; /* the mapping, layout in shm_layout.h */
@@ -118,6 +137,7 @@ static inline void metric_inc(enum metric_id m)
 
 /* How much there is now; its most since the last scrape is kept too. */
 void metric_level(enum metric_level l, uint64_t v);
+void metric_time(enum metric_timer t, uint64_t ns);
 
 /* Route index is the row in the API's route table; a request that no route
  * took has an index from SHM_ROUTES_MAX on. */

@@ -103,6 +103,11 @@ struct shm_level {
 };
 #define SHM_MOST(scrapes, v) ((uint64_t)(scrapes) << 32 | (v))
 
+struct shm_timer {
+	shm_u64 bucket[SHM_WAIT_BUCKETS]; /* not cumulative */
+	shm_u64 ns;
+};
+
 /* One row of the API's route table; 2 cache lines. */
 struct shm_route {
 	shm_u64 status[SHM_STATUS_CLASSES]; /* requests, 1xx to 5xx */
@@ -142,11 +147,13 @@ struct shm_slot {
 	shm_u64 virtual_bytes;
 	shm_u64 resident_bytes;
 	shm_u64 fds;
-	shm_u64 fds_max; /* RLIMIT_NOFILE */
-	shm_u64 unused[6];
+	shm_u64 fds_max;    /* RLIMIT_NOFILE */
+	shm_u64 started_us; /* wall time */
+	shm_u64 unused[5];
 
 	HOT_ALIGNED shm_u64 plain[M_CNT];
 	struct shm_level level[L_CNT];
+	struct shm_timer timer[T_CNT];
 	shm_u64 ev_sent[SHM_EV_CLASSES];
 	shm_u64 ev_dropped[SHM_EV_CLASSES][SHM_EV_REASONS];
 	HOT_ALIGNED shm_u64 highr[SHM_HIGHR_BUCKETS]; /* not cumulative */

@@ -7,6 +7,7 @@
 
 #include <assert.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <strings.h>
 
 #include "api/api.h"
@@ -24,6 +25,8 @@ static const char *const highr_le[SHM_HIGHR_BUCKETS] = {
 static const char *const lowr_le[SHM_LOWR_BUCKETS] = {
 	SHM_LOWR_EDGES(EDGE) "+Inf"};
 static const char *const dsl_le[SHM_DSL_BUCKETS] = {SHM_DSL_EDGES(EDGE) "+Inf"};
+static const char *const wait_le[SHM_WAIT_BUCKETS] = {
+	SHM_WAIT_EDGES(EDGE) "+Inf"};
 #undef EDGE
 
 /* ---- pieces ------------------------------------------------------------- */
@@ -67,9 +70,8 @@ struct histogram {
 static void add_histogram(struct buf *b, const struct histogram *h,
 	const uint64_t *bucket, uint64_t sum_ns)
 {
-	/* without le, one of the commas at its sides goes */
-	const char *after = *h->after ? h->after + 1 : h->after;
-	const char *open = *h->before || *after ? "{" : "";
+	struct str before = str_from(h->before), after = str_from(h->after);
+	const char *open = before.len || after.len ? "{" : "";
 	const char *close = *open ? "}" : "";
 	uint64_t cnt = 0;
 
@@ -78,10 +80,15 @@ static void add_histogram(struct buf *b, const struct histogram *h,
 		buf_printf(b, "%s_bucket{%sle=\"%s\"%s} %" PRIu64 "\n", h->name,
 			h->before, h->le[i], h->after, cnt);
 	}
-	buf_printf(b, "%s_count%s%s%s%s %" PRIu64 "\n", h->name, open,
-		h->before, after, close, cnt);
-	buf_printf(
-		b, "%s_sum%s%s%s%s ", h->name, open, h->before, after, close);
+	/* without le, one of the commas at its sides goes */
+	if (after.len)
+		after = (struct str){after.p + 1, after.len - 1};
+	else if (before.len)
+		before.len--;
+	buf_printf(b, "%s_count%s%.*s%.*s%s %" PRIu64 "\n", h->name, open,
+		STR_ARG(before), STR_ARG(after), close, cnt);
+	buf_printf(b, "%s_sum%s%.*s%.*s%s ", h->name, open, STR_ARG(before),
+		STR_ARG(after), close);
 	add_seconds(b, (double)sum_ns / 1e9);
 }
 
@@ -352,6 +359,27 @@ static void print_plain(struct buf *b, const struct metric_totals *t)
 	}
 }
 
+/* Their label, if any, is `lane`, which stands before `le`. */
+static void print_timers(struct buf *b, const struct metric_totals *t)
+{
+	struct histogram h = {
+		.le = wait_le, .buckets = SHM_WAIT_BUCKETS, .after = ""};
+	const char *last = "";
+	char before[64];
+
+	for (unsigned i = 0; i < T_CNT; i++) {
+		const struct metric_info *info = metric_timer_info(i);
+
+		if (strcmp(last, info->name) != 0)
+			family(b, info->name, "histogram", info->help);
+		last = h.name = info->name;
+		snprintf(before, sizeof(before), "%s%s", info->label,
+			*info->label ? "," : "");
+		h.before = before;
+		add_histogram(b, &h, t->timer[i].bucket, t->timer[i].ns);
+	}
+}
+
 static void print_queues(struct buf *b, const struct metric_totals *t)
 {
 	family(b, "gamed_queue_length", "gauge",
@@ -434,17 +462,25 @@ static void print_server(struct buf *b, const struct metric_totals *t)
 		fds_max == UINT64_MAX ? 0 : fds_max);
 }
 
+/* Times are microseconds in the totals. */
 static void print_each_process(struct buf *b, const struct metric_totals *t,
 	const char *name, const char *help, size_t member)
 {
+	bool is_time = strstr(name, "_seconds") != NULL;
+
 	family(b, name, "gauge", help);
 	for (unsigned i = 0; i < t->process_cnt; i++) {
 		const struct metric_process *p = &t->process[i];
 
-		buf_printf(b, "%s{role=\"%s\",slot=\"%u\"} %" PRIu64 "\n", name,
-			role_names[p->role], p->slot,
-			*(const uint64_t *)(const void *)((const char *)p +
-							  member));
+		uint64_t v = *(const uint64_t *)(const void *)((const char *)p +
+							       member);
+
+		buf_printf(b, "%s{role=\"%s\",slot=\"%u\"} ", name,
+			role_names[p->role], p->slot);
+		if (is_time)
+			add_seconds(b, (double)v / 1e6);
+		else
+			buf_printf(b, "%" PRIu64 "\n", v);
 	}
 }
 
@@ -471,6 +507,23 @@ static void print_roles(struct buf *b, const struct metric_totals *t)
 	buf_add_str(b, STR("\",version=\"" GAMED_VERSION "\"} 1\n"));
 }
 
+static void print_lag(struct buf *b, const struct metric_totals *t)
+{
+	static const char name[] = "gamed_loop_lag_max_seconds";
+
+	family(b, name, "gauge",
+		"The latest that the loop of a worker came to a timer since "
+		"the last scrape, whoever made that");
+	for (unsigned i = 0; i < t->process_cnt; i++) {
+		const struct metric_process *p = &t->process[i];
+
+		if (p->role != SHM_WORKER)
+			continue;
+		buf_printf(b, "%s{slot=\"%u\"} ", name, p->slot);
+		add_seconds(b, (double)p->lag_max_us / 1e6);
+	}
+}
+
 static void print_processes(struct buf *b, const struct metric_totals *t)
 {
 	print_server(b, t);
@@ -481,6 +534,10 @@ static void print_processes(struct buf *b, const struct metric_totals *t)
 	print_each_process(b, t, "gamed_process_open_fds",
 		"Open descriptors of a process",
 		offsetof(struct metric_process, fds));
+	print_each_process(b, t, "gamed_process_start_time_seconds",
+		"Unix time a process started",
+		offsetof(struct metric_process, started_us));
+	print_lag(b, t);
 }
 
 void stats_prom_print(struct buf *out, const struct metric_totals *t,
@@ -492,6 +549,7 @@ void stats_prom_print(struct buf *out, const struct metric_totals *t,
 	print_dsl(out, t);
 	print_plain(out, t);
 	print_queues(out, t);
+	print_timers(out, t);
 	print_evidence(out, t);
 	print_processes(out, t);
 }

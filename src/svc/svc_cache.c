@@ -99,6 +99,31 @@ void svc_cache_free(struct svc_cache **c)
 	*c = NULL;
 }
 
+/* ---- counting ------------------------------------------------------- */
+
+static void count_entries(const struct svc_cache *c)
+{
+	metric_set(M_CACHE_TASK_ENTRIES, c->targets.cnt);
+	metric_set(M_CACHE_PROGRAM_ENTRIES, c->strategies.cnt);
+}
+
+static void drop(struct svc_cache *c, struct svc_lru *l, struct svc_slot *slot)
+{
+	svc_lru_drop(l, slot);
+	count_entries(c);
+}
+
+static void count_lookup(
+	const struct svc_cache *c, bool is_hit, enum metric_id hit)
+{
+	_Static_assert(M_CACHE_TASK_MISS == M_CACHE_TASK_HIT + 1 &&
+			       M_CACHE_PROGRAM_MISS == M_CACHE_PROGRAM_HIT + 1,
+		"a miss behind its hit");
+	metric_inc(is_hit ? hit : hit + 1);
+	if (!is_hit)
+		count_entries(c);
+}
+
 /* ---- waiting -------------------------------------------------------- */
 
 static void slot_wait(struct svc_slot *s, struct svc_wait *w)
@@ -222,7 +247,7 @@ static void target_on_reply(struct store_op *op, const struct db_reply *rep)
 		t->refs++;
 		slot->loaded_ms = clock_mono_ms();
 	} else if (how != SVC_LOAD_FAILED || slot->val == NULL) {
-		svc_lru_drop(&slot->cache->targets, slot);
+		drop(slot->cache, &slot->cache->targets, slot);
 	}
 	wake(waiters, how, t, t ? &t->refs : NULL);
 	svc_target_unref(&t);
@@ -259,6 +284,7 @@ enum svc_load svc_cache_target(struct svc_cache *c, const struct uuid *game_id,
 	if (slot == NULL)
 		return SVC_LOAD_FAILED;
 	age = target_freshness(slot);
+	count_lookup(c, age != STALE, M_CACHE_TASK_HIT);
 	if (age == STALE)
 		slot_wait(slot, w);
 	if (age != FRESH && !slot->is_loading)
@@ -313,6 +339,7 @@ static void strategy_compile(
 	struct json_err jerr;
 	struct jv ast;
 
+	metric_inc(M_PROGRAM_COMPILES);
 	/* limits lowered since it was stored are met by its runs (dsl.md 13) */
 	lim.max_nodes = STORED_NODES_MAX;
 	lim.max_depth = STORED_DEPTH_MAX;
@@ -396,7 +423,7 @@ static void strategy_on_reply(struct store_op *op, const struct db_reply *rep)
 		how = s ? SVC_LOAD_OK : SVC_LOAD_NONE;
 	}
 	if (s == NULL && (how == SVC_LOAD_NONE || slot->val == NULL))
-		svc_lru_drop(&slot->cache->strategies, slot);
+		drop(slot->cache, &slot->cache->strategies, slot);
 	wake(waiters, how, s, s ? &s->refs : NULL);
 	svc_strategy_unref(&s);
 }
@@ -429,6 +456,7 @@ enum svc_load svc_cache_strategy(struct svc_cache *c, const struct uuid *id,
 	if (slot == NULL)
 		return SVC_LOAD_FAILED;
 	age = strategy_freshness(slot);
+	count_lookup(c, age != STALE, M_CACHE_PROGRAM_HIT);
 	if (age == STALE)
 		slot_wait(slot, w);
 	if (age != FRESH && !slot->is_loading)

@@ -35,6 +35,7 @@
 #include "svc/svc_cache.h"
 #include "svc/svc_evidence.h"
 #include "worker/fault.h"
+#include "worker/lag.h"
 
 enum {
 	ORPHAN_DRAIN_MS = 1500, /* when the master is gone */
@@ -513,6 +514,7 @@ static void init(const struct inherit *in)
 	app->auth = auth_new(app->conf);
 	open_server(app);
 	watch_signals();
+	lag_watch(app->base);
 	open_database(app);
 	shm_beat();
 }

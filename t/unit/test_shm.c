@@ -594,3 +594,23 @@ Test(level, is_summed_and_its_most_is_of_one_process)
 	cr_assert_gt(waitpid(two, &status, 0), 0);
 	cr_expect_eq(scrape_level(L_QUEUE_AWARD).now, 0, "of the living");
 }
+
+Test(timer, counts_by_edge_and_survives_its_process)
+{
+	static struct metric_totals t;
+	struct shm *s = fresh(1, SHM_WORKER);
+
+	metric_time(T_DB_WAIT_READ, 0);
+	metric_time(T_DB_WAIT_READ, 1000000);
+	metric_time(T_DB_WAIT_READ, 1000001);
+	metric_time(T_DB_WAIT_READ, 6000000000);
+	metric_time(T_DB_WAIT_READ, (uint64_t)-5); /* a clock that fell */
+	s->slot[1].pid = 1;
+	shm_attach(s, 1, SHM_WORKER);
+	metric_read(&t, 0);
+	cr_expect_eq(t.timer[T_DB_WAIT_READ].bucket[0], 3);
+	cr_expect_eq(t.timer[T_DB_WAIT_READ].bucket[1], 1);
+	cr_expect_eq(t.timer[T_DB_WAIT_READ].bucket[SHM_WAIT_BUCKETS - 1], 1);
+	cr_expect_eq(t.timer[T_DB_WAIT_READ].ns, 6002000001);
+	cr_expect_eq(t.timer[T_DB_WAIT_WRITE].ns, 0);
+}
