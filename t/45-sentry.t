@@ -242,6 +242,31 @@ subtest 'transactions' => sub {
 		'the status of a failed one');
 	like($other->{contexts}{trace}{trace_id}, qr/^[0-9a-f]{32}$/,
 		'a trace of its own');
+	is_deeply([map { $_->{op} } @{ $t->{spans} }], ['auth'],
+		'its one step is a span');
+
+	is(award(1)->{status}, 200, 'an award');
+	ok(eventually(sub { 3 == (() = $sentry->items('transaction')) }),
+		'its transaction');
+	$t = ($sentry->items('transaction'))[-1];
+	is_deeply([map { "$_->{op}: $_->{description}" } @{ $t->{spans} }],
+		['auth: authenticate the caller',
+			'function: evaluate the strategy', 'db: write the award'],
+		'its steps are spans, but the reading: it needed nothing');
+	my $at = $t->{start_timestamp};
+	my @late = grep {
+		my $is_wrong = $_->{start_timestamp} < $at
+			|| $_->{timestamp} < $_->{start_timestamp}
+			|| $_->{timestamp} > $t->{timestamp} + 1e-5;
+		$at = $_->{timestamp} - 1e-5;
+		$is_wrong;
+	} @{ $t->{spans} };
+	is_deeply(\@late, [], '... one after the other, inside of it');
+	is_deeply([grep { $_->{trace_id} ne $t->{contexts}{trace}{trace_id}
+		|| $_->{parent_span_id} ne $t->{contexts}{trace}{span_id} }
+		@{ $t->{spans} }], [], '... of the same trace, under its root');
+	my %ids = map { $_->{span_id} => 1 } @{ $t->{spans} };
+	is(scalar keys %ids, 3, '... each with an id of its own');
 	is($d->stop, 0, 'the server leaves');
 	is(losses()->{'transaction sample_rate'}, 1,
 		'the one that was not drawn is in the report');
@@ -284,9 +309,10 @@ subtest 'refusals are counted and told' => sub {
 	ok(eventually(sub { outcome('failed') == 2 }), 'the answer 500');
 	$sentry->answer(200);
 	is($d->stop, 0, 'the server leaves');
-	is_deeply(losses(), { map { $_ => 1 } 'transaction send_error',
-		'span send_error', 'transaction network_error',
-		'span network_error' }, 'the report tells both');
+	# of a game that is read: the root and the authentication
+	is_deeply(losses(), { 'transaction send_error' => 1,
+		'span send_error' => 2, 'transaction network_error' => 1,
+		'span network_error' => 2 }, 'the report tells both');
 };
 
 subtest 'a frozen endpoint' => sub {

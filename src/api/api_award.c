@@ -61,9 +61,9 @@ static void reply_sql_error(struct http_req *req, const struct svc_award *a)
 
 static void fill_access_line(struct http_req *req, const struct svc_award *a)
 {
-	req->read_ns = a->read_ns;
-	req->eval_ns = a->eval_ns;
-	req->write_ns = a->write_ns;
+	req->read_span = a->read_span;
+	req->eval_span = a->eval_span;
+	req->write_span = a->write_span;
 	req->log_strategy = api_keep(req, a->strategy).p;
 	req->log_case = api_keep(req, a->case_name).p;
 	if (a->strategy_def != NULL)

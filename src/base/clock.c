@@ -25,6 +25,16 @@ int64_t clock_wall_us(void)
 	return (int64_t)ts.tv_sec * 1000000 + ts.tv_nsec / 1000;
 }
 
+void clock_span_begin(struct clock_span *s)
+{
+	*s = (struct clock_span){.start_ns = clock_mono_ns()};
+}
+
+void clock_span_end(struct clock_span *s)
+{
+	s->ns = clock_mono_ns() - s->start_ns;
+}
+
 size_t clock_print(
 	int64_t wall_us, enum clock_form form, char out[CLOCK_TEXT_MAX])
 {

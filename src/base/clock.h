@@ -13,6 +13,15 @@ uint64_t clock_mono_ms(void);
 /* Microseconds since 1970-01-01 UTC. */
 int64_t clock_wall_us(void);
 
+/* A step: since when, and how long it took.  Monotonic. */
+struct clock_span {
+	uint64_t start_ns;
+	uint64_t ns; /* 0: not done */
+};
+
+void clock_span_begin(struct clock_span *s);
+void clock_span_end(struct clock_span *s);
+
 #define CLOCK_TEXT_MAX 40
 
 enum clock_form {

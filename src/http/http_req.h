@@ -16,6 +16,7 @@
 #include <sys/queue.h>
 
 #include "base/arena.h"
+#include "base/clock.h"
 #include "http/http_route.h"
 #include "json/json_val.h"
 
@@ -63,8 +64,8 @@ struct http_req {
 	char version[8];        /* of HTTP: "1.1" */
 	uint64_t start_ns;      /* monotonic, request read */
 	uint64_t request_bytes; /* of the body */
-	/* for the access line, set by handlers */
-	uint64_t auth_ns, read_ns, eval_ns, write_ns; /* 0: not done */
+	/* for the access line and for Sentry, set by handlers */
+	struct clock_span auth_span, read_span, eval_span, write_span;
 	const char *log_strategy; /* in the arena, may be NULL */
 	const char *log_case;
 	int64_t log_version; /* of the strategy; 0: none of its own */

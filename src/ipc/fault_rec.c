@@ -3,7 +3,7 @@
 
 #include "ipc/rec_io.h"
 
-#define VERSION  1
+#define VERSION  2
 #define WORD_MAX 255
 
 void fault_rec_encode(struct buf *out, const struct fault_rec *rec)
@@ -25,10 +25,10 @@ void fault_rec_encode(struct buf *out, const struct fault_rec *rec)
 	put_text(out, rec->code, WORD_MAX);
 	put_text(out, rec->node, WORD_MAX);
 	put_text(out, rec->trace, WORD_MAX);
-	put_u64(out, rec->auth_ns);
-	put_u64(out, rec->read_ns);
-	put_u64(out, rec->eval_ns);
-	put_u64(out, rec->write_ns);
+	for (unsigned i = 0; i < FAULT_SPANS; i++) {
+		put_u64(out, rec->span[i].start_ns);
+		put_u64(out, rec->span[i].ns);
+	}
 }
 
 int fault_rec_decode(struct str in_str, struct fault_rec *rec_r)
@@ -55,10 +55,10 @@ int fault_rec_decode(struct str in_str, struct fault_rec *rec_r)
 	rec_r->code = get_text(&in);
 	rec_r->node = get_text(&in);
 	rec_r->trace = get_text(&in);
-	rec_r->auth_ns = get_u64(&in);
-	rec_r->read_ns = get_u64(&in);
-	rec_r->eval_ns = get_u64(&in);
-	rec_r->write_ns = get_u64(&in);
+	for (unsigned i = 0; i < FAULT_SPANS; i++) {
+		rec_r->span[i].start_ns = get_u64(&in);
+		rec_r->span[i].ns = get_u64(&in);
+	}
 	if (kind < FAULT_RUN || kind > FAULT_LOSS)
 		return -1;
 	return in.bad || in.rest.len != 0 ? -1 : 0;

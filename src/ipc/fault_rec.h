@@ -7,6 +7,7 @@
 #ifndef IPC_FAULT_REC_H
 #define IPC_FAULT_REC_H
 
+#include "base/clock.h"
 #include "base/str.h"
 
 enum fault_kind {
@@ -16,6 +17,14 @@ enum fault_kind {
 	/* the logger's own: */
 	FAULT_CRASH, /* a child died: code says how, role which */
 	FAULT_LOSS   /* evidence was dropped: code is its class */
+};
+
+enum fault_span {
+	FAULT_SPAN_AUTH,
+	FAULT_SPAN_READ,
+	FAULT_SPAN_EVALUATE,
+	FAULT_SPAN_WRITE,
+	FAULT_SPANS
 };
 
 struct fault_rec {
@@ -36,7 +45,7 @@ struct fault_rec {
 	struct str node; /* that failed */
 	/* FAULT_TXN */
 	struct str trace; /* the caller's sentry-trace; p NULL: none */
-	uint64_t auth_ns, read_ns, eval_ns, write_ns; /* 0: not done */
+	struct clock_span span[FAULT_SPANS]; /* since the request began */
 };
 
 void fault_rec_encode(struct buf *out, const struct fault_rec *rec);

@@ -36,6 +36,7 @@ static const char *const loss_names[LOSS_CNT] = {"queue_overflow",
 struct envelope {
 	STAILQ_ENTRY(envelope) entry;
 	enum sentry_cat cat;
+	unsigned spans; /* of a transaction, the root included */
 	char id[SENTRY_ID_LEN + 1];
 	struct buf trace;   /* header of a transaction, "" for none */
 	struct buf payload; /* empty: a client report alone */
@@ -75,10 +76,11 @@ struct sentry {
 
 /* ---- losses and their reports ------------------------------------------- */
 
-static void lose(struct sentry *s, enum sentry_cat c, enum loss why)
+static void lose(struct sentry *s, const struct envelope *e, enum loss why)
 {
-	if (c != SENTRY_CAT_INTERNAL)
-		s->lost[c][why]++;
+	if (e->cat != SENTRY_CAT_INTERNAL)
+		s->lost[e->cat][why]++;
+	s->lost[SENTRY_CAT_SPAN][why] += e->spans;
 }
 
 static bool has_losses(const struct sentry *s)
@@ -132,9 +134,6 @@ static void add_report(struct sentry *s)
 			if (n == 0)
 				continue;
 			put_loss(&o, sentry_cat_name(c), w, n);
-			/* a transaction counts as its root span, too */
-			if (c == SENTRY_CAT_TRANSACTION)
-				put_loss(&o, "span", w, n);
 		}
 	json_out_arr_end(&o);
 	json_out_obj_end(&o);
@@ -217,7 +216,7 @@ static void send_next(struct sentry *s)
 		STAILQ_REMOVE_HEAD(&s->queue, entry);
 		s->queue_cnt--;
 		if (sentry_limits_block(&s->limits, e->cat, clock_mono_ms())) {
-			lose(s, e->cat, LOSS_RATE_LIMIT);
+			lose(s, e, LOSS_RATE_LIMIT);
 			metric_inc(M_SENTRY_RATELIMITED);
 			envelope_free(e);
 			continue;
@@ -232,7 +231,7 @@ static void send_next(struct sentry *s)
 static void enqueue(struct sentry *s, struct envelope *e)
 {
 	if (sentry_limits_block(&s->limits, e->cat, clock_mono_ms())) {
-		lose(s, e->cat, LOSS_RATE_LIMIT);
+		lose(s, e, LOSS_RATE_LIMIT);
 		metric_inc(M_SENTRY_RATELIMITED);
 		envelope_free(e);
 		return;
@@ -243,7 +242,7 @@ static void enqueue(struct sentry *s, struct envelope *e)
 		return;
 	}
 	if (s->queue_cnt >= SENTRY_QUEUE_MAX) {
-		lose(s, e->cat, LOSS_QUEUE);
+		lose(s, e, LOSS_QUEUE);
 		metric_inc(M_SENTRY_QUEUE_FULL);
 		log_warnx_limited("an envelope for Sentry found no room");
 		envelope_free(e);
@@ -269,7 +268,7 @@ static void on_answer(void *arg, const struct sentry_answer *a)
 	} else if (a->status == 429) { /* the server counts it */
 		metric_inc(M_SENTRY_RATELIMITED);
 	} else {
-		lose(s, e->cat, a->status == 413 ? LOSS_SEND : LOSS_NETWORK);
+		lose(s, e, a->status == 413 ? LOSS_SEND : LOSS_NETWORK);
 		metric_inc(M_SENTRY_FAILED);
 		log_warnx_limited("Sentry did not take an envelope status=%u "
 				  "reason=\"%s%.*s\"",
@@ -366,6 +365,7 @@ static void take_txn(struct sentry *s, const struct fault_rec *rec)
 {
 	struct envelope *e = envelope_new(SENTRY_CAT_TRANSACTION);
 
+	e->spans = sentry_json_spans(rec);
 	sentry_json_txn(&e->payload, &e->trace, &s->ctx, e->id, rec);
 	enqueue(s, e);
 }
@@ -453,6 +453,8 @@ void sentry_look(struct sentry *s)
 	unsampled = sum(M_SENTRY_UNSAMPLED);
 	s->lost[SENTRY_CAT_TRANSACTION][LOSS_SAMPLE] +=
 		unsampled - s->unsampled;
+	/* nobody knows of their spans but the root */
+	s->lost[SENTRY_CAT_SPAN][LOSS_SAMPLE] += unsampled - s->unsampled;
 	s->unsampled = unsampled;
 	look_for_crashes(s);
 	look_for_drops(s);

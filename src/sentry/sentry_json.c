@@ -6,7 +6,8 @@
 #include "ipc/rec_io.h"
 #include "json/json_out.h"
 
-#define TAG_MAX 200
+#define TAG_MAX     200
+#define SPAN_ID_LEN 16
 
 static void print_hex(const uint8_t *b, size_t n, char *to)
 {
@@ -340,18 +341,29 @@ static bool is_hex(struct str s, size_t len)
 
 struct txn_ids {
 	char trace[SENTRY_ID_LEN + 1];
-	char parent[17]; /* "": none */
-	char span[17];
+	char parent[SPAN_ID_LEN + 1]; /* "": none */
+	char span[SPAN_ID_LEN + 1];
 };
+
+static void make_span_id(char id_r[SPAN_ID_LEN + 1])
+{
+	uint8_t b[SPAN_ID_LEN / 2];
+
+	rnd_bytes(b, sizeof(b));
+	print_hex(b, sizeof(b), id_r);
+}
+
+static int64_t start_us(const struct fault_rec *rec)
+{
+	return rec->at_us - (int64_t)(rec->duration_ns / 1000);
+}
 
 /* <trace id>-<span id>[-flag], adopted when it is well formed. */
 static void find_ids(const struct fault_rec *rec, struct txn_ids *ids)
 {
 	struct str t = rec->trace;
-	uint8_t span[8];
 
-	rnd_bytes(span, sizeof(span));
-	print_hex(span, sizeof(span), ids->span);
+	make_span_id(ids->span);
 	ids->parent[0] = '\0';
 	if (t.len >= 49 && t.p[32] == '-' &&
 		is_hex((struct str){t.p, 32}, 32) &&
@@ -363,32 +375,53 @@ static void find_ids(const struct fault_rec *rec, struct txn_ids *ids)
 	}
 }
 
-static void put_part(struct json_out *o, const char *key, uint64_t ns)
+/* What the steps are, in Sentry's words; by enum fault_span. */
+static const struct {
+	const char *op, *description;
+} spans[FAULT_SPANS] = {
+	{"auth", "authenticate the caller"},
+	{"db", "read what the strategy needs"},
+	{"function", "evaluate the strategy"},
+	{"db", "write the award"},
+};
+
+unsigned sentry_json_spans(const struct fault_rec *rec)
 {
-	if (ns == 0)
-		return;
-	json_out_key(o, key);
-	json_out_obj(o);
-	json_out_key(o, "value");
-	json_out_float(o, (double)ns / 1e6);
-	json_out_kv_cstr(o, "unit", "millisecond");
-	json_out_obj_end(o);
+	unsigned n = 1;
+
+	for (unsigned i = 0; i < FAULT_SPANS; i++)
+		n += rec->span[i].ns != 0;
+	return n;
 }
 
-/* Of the steps we know how long they took, not when they began: so they are
- * measurements and no spans. */
-static void put_parts(struct json_out *o, const struct fault_rec *rec)
+static void put_spans(struct json_out *o, const struct fault_rec *rec,
+	const struct txn_ids *ids)
 {
+	char id[SPAN_ID_LEN + 1];
+
 	json_out_key(o, "spans");
 	json_out_arr(o);
+	for (unsigned i = 0; i < FAULT_SPANS; i++) {
+		const struct clock_span *s = &rec->span[i];
+
+		if (s->ns == 0)
+			continue;
+		make_span_id(id);
+		json_out_obj(o);
+		json_out_kv_cstr(o, "trace_id", ids->trace);
+		json_out_kv_cstr(o, "span_id", id);
+		json_out_kv_cstr(o, "parent_span_id", ids->span);
+		json_out_kv_cstr(o, "op", spans[i].op);
+		json_out_kv_cstr(o, "description", spans[i].description);
+		put_time(o, "start_timestamp",
+			start_us(rec) + (int64_t)(s->start_ns / 1000));
+		put_time(o, "timestamp",
+			start_us(rec) +
+				(int64_t)((s->start_ns + s->ns) / 1000));
+		json_out_kv_cstr(o, "status", "ok");
+		json_out_obj_end(o);
+	}
 	json_out_arr_end(o);
-	json_out_key(o, "measurements");
-	json_out_obj(o);
-	put_part(o, "auth", rec->auth_ns);
-	put_part(o, "read", rec->read_ns);
-	put_part(o, "evaluate", rec->eval_ns);
-	put_part(o, "write", rec->write_ns);
-	json_out_obj_end(o);
 }
 
 static void put_contexts(struct json_out *o, const struct fault_rec *rec,
@@ -446,12 +479,11 @@ void sentry_json_txn(struct buf *out, struct buf *trace,
 	json_out_obj(&o);
 	json_out_kv_cstr(&o, "source", "route");
 	json_out_obj_end(&o);
-	put_time(&o, "start_timestamp",
-		rec->at_us - (int64_t)(rec->duration_ns / 1000));
+	put_time(&o, "start_timestamp", start_us(rec));
 	put_time(&o, "timestamp", rec->at_us);
 	put_sender(&o, ctx);
 	put_contexts(&o, rec, &ids);
-	put_parts(&o, rec);
+	put_spans(&o, rec, &ids);
 	put_tags(&o, rec);
 	put_request(&o, rec);
 	json_out_obj_end(&o);

@@ -27,6 +27,8 @@ void sentry_json_key(struct buf *out, const struct fault_rec *rec);
 void sentry_json_event(struct buf *out, const struct sentry_ctx *ctx,
 	const char *id, const struct fault_rec *rec,
 	const struct sentry_seen *seen);
+/* The spans of a transaction, its root included. */
+unsigned sentry_json_spans(const struct fault_rec *rec);
 /* Appends the payload to `out`, and to `trace` the trace header of its
  * envelope. */
 void sentry_json_txn(struct buf *out, struct buf *trace,

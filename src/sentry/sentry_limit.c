@@ -13,7 +13,7 @@ enum { RETRY_DEFAULT_S = 60, RETRY_MAX_S = 86400 * 7 };
 const char *sentry_cat_name(enum sentry_cat c)
 {
 	static const char *const names[SENTRY_CAT_CNT] = {
-		"error", "transaction", "internal"};
+		"error", "transaction", "span", "internal"};
 
 	return names[c];
 }

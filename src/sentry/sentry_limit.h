@@ -10,6 +10,7 @@
 enum sentry_cat {
 	SENTRY_CAT_ERROR,
 	SENTRY_CAT_TRANSACTION,
+	SENTRY_CAT_SPAN,     /* inside of transactions; never sent alone */
 	SENTRY_CAT_INTERNAL, /* client reports */
 	SENTRY_CAT_CNT
 };

@@ -306,7 +306,7 @@ static void score_on_read(struct store_op *op, const struct db_reply *rep)
 	struct svc_award *a = op->arg;
 	struct store_score s;
 
-	a->read_ns = clock_mono_ns() - a->mark_ns;
+	clock_span_end(&a->read_span);
 	if (rep->outcome == DB_TIMEOUT && a->run_deadline_ns) {
 		time_out(a);
 		return;
@@ -343,7 +343,8 @@ static void send_read(struct svc_award *a)
 static void step_read(struct svc_award *a)
 {
 	a->state = AWARD_READ;
-	a->run_start_ns = a->mark_ns = clock_mono_ns();
+	clock_span_begin(&a->read_span);
+	a->run_start_ns = a->read_span.start_ns;
 	if (a->strategy_def)
 		a->run_deadline_ns = svc_fields_deadline_ns(a->app);
 	engine_analytics_init(&a->analytics);
@@ -603,7 +604,7 @@ static void key_on_look_up(struct store_op *op, const struct db_reply *rep)
 	struct svc_award *a = op->arg;
 	struct store_award_row row;
 
-	a->read_ns = clock_mono_ns() - a->mark_ns;
+	clock_span_end(&a->read_span);
 	if (rep->outcome != DB_OK)
 		finish_sql_error(a, rep);
 	else if (store_award_found(a->arena, rep->res[0], &row))
@@ -617,7 +618,7 @@ static void key_on_look_up(struct store_op *op, const struct db_reply *rep)
 static void step_look_up(struct svc_award *a)
 {
 	a->state = AWARD_LOOK_UP;
-	a->mark_ns = clock_mono_ns();
+	clock_span_begin(&a->read_span);
 	store_op_init(&a->op, key_on_look_up, a);
 	a->op.deadline_ms = svc_fields_deadline_ms(a->app);
 	store_award_find(
@@ -626,13 +627,12 @@ static void step_look_up(struct svc_award *a)
 
 static void step_evaluate(struct svc_award *a)
 {
-	uint64_t start_ns = clock_mono_ns();
-
 	a->state = AWARD_EVALUATE;
+	clock_span_begin(&a->eval_span);
 	a->run_result = a->builtin ? run_builtin(a) : run_stored(a);
 	if (a->run_result == SVC_AWARD_STORED)
 		set_data_json(a);
-	a->eval_ns = clock_mono_ns() - start_ns;
+	clock_span_end(&a->eval_span);
 	if (a->run_result == SVC_AWARD_STORED) {
 		step_write(a);
 	} else if (a->run_result == SVC_AWARD_SIMULATED) {
@@ -651,7 +651,7 @@ static void award_on_write(struct svc_write *w)
 {
 	struct svc_award *a = w->arg;
 
-	a->write_ns = clock_mono_ns() - a->mark_ns;
+	clock_span_end(&a->write_span);
 	switch (w->outcome) {
 	case SVC_WRITE_DONE:
 		a->made_user = w->award.made_user;
@@ -676,7 +676,7 @@ static void step_write(struct svc_award *a)
 	struct store_award *w = &a->write.award;
 
 	a->state = AWARD_WRITE;
-	a->mark_ns = clock_mono_ns();
+	clock_span_begin(&a->write_span);
 	/* what was kept of the run is found by the id of its award */
 	if (a->is_kept)
 		w->id = a->trace_id;

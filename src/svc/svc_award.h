@@ -9,6 +9,7 @@
 #ifndef SVC_SVC_AWARD_H
 #define SVC_SVC_AWARD_H
 
+#include "base/clock.h"
 #include "engine/engine_custom.h"
 #include "svc/svc_batch.h"
 #include "svc/svc_cache.h"
@@ -81,11 +82,11 @@ struct svc_award {
 	char sqlstate[6];
 	bool is_kept; /* the run was: its row is trace_id */
 	struct uuid trace_id;
-	uint64_t read_ns, eval_ns, write_ns;
+	struct clock_span read_span, eval_span, write_span;
 
 	/* inner */
 	enum svc_award_state state;
-	uint64_t deadline_ms, mark_ns, run_start_ns;
+	uint64_t deadline_ms, run_start_ns;
 	uint64_t run_deadline_ns; /* of the run and its reading; 0: none */
 	struct jv full_data;      /* completed with correlationId and eventId */
 	struct str key;           /* effective idempotency key */

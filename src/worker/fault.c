@@ -47,6 +47,14 @@ static bool is_drawn(const struct http_req *req, double rate)
 	return rate > 0 && rnd_unit() < rate;
 }
 
+static struct clock_span since(
+	const struct http_req *req, const struct clock_span *s)
+{
+	if (s->ns == 0)
+		return (struct clock_span){0};
+	return (struct clock_span){s->start_ns - req->start_ns, s->ns};
+}
+
 void fault_on_done(const struct http_req *req, int status, uint64_t duration_ns)
 {
 	const struct app *app = req->app;
@@ -60,10 +68,10 @@ void fault_on_done(const struct http_req *req, int status, uint64_t duration_ns)
 		.method = str_from(req->method),
 		.correlation_id = str_from(req->correlation_id),
 		.trace = req->sentry_trace,
-		.auth_ns = req->auth_ns,
-		.read_ns = req->read_ns,
-		.eval_ns = req->eval_ns,
-		.write_ns = req->write_ns,
+		.span = {since(req, &req->auth_span),
+			since(req, &req->read_span),
+			since(req, &req->eval_span),
+			since(req, &req->write_span)},
 	};
 
 	if (*app->conf->sentry_dsn == '\0' || req->route == NULL)

@@ -204,11 +204,11 @@ static void access_line(const struct http_req *req, int status, size_t bytes,
 		f[n++] = of_int("points", req->log_points);
 		f[n++] = of_str("case", req->log_case);
 	}
-	f[n++] = of_ms("authMs", req->auth_ns);
-	if (req->read_ns || req->eval_ns || req->write_ns) {
-		f[n++] = of_ms("readMs", req->read_ns);
-		f[n++] = of_ms("evaluateMs", req->eval_ns);
-		f[n++] = of_ms("writeMs", req->write_ns);
+	f[n++] = of_ms("authMs", req->auth_span.ns);
+	if (req->read_span.ns || req->eval_span.ns || req->write_span.ns) {
+		f[n++] = of_ms("readMs", req->read_span.ns);
+		f[n++] = of_ms("evaluateMs", req->eval_span.ns);
+		f[n++] = of_ms("writeMs", req->write_span.ns);
 	}
 	log_set_correlation(req->correlation_id);
 	log_fields(LOG_L_INFO, "game.access", f, n,
