@@ -8,6 +8,7 @@ use warnings;
 use FindBin;
 use lib "$FindBin::Bin/lib";
 use JSON::PP ();
+use POSIX ();
 use Test::More;
 use Time::HiRes qw(time);
 
@@ -191,8 +192,16 @@ subtest 'a crash is told by the logger' => sub {
 		grep { $_->{level} eq 'fatal' } $sentry->items('event')
 	}), 'an event of level fatal');
 	my ($e) = grep { $_->{level} eq 'fatal' } $sentry->items('event');
-	is_deeply($e->{fingerprint}, ['crash', 'worker', 'signal'], 'who and how');
+	is_deeply($e->{fingerprint}, ['crash', 'worker', 'signal', 'ABRT'],
+		'who and how');
 	is($e->{tags}{role}, 'worker', 'its role');
+	like($e->{tags}{slot}, qr/^[1-9]\d*$/, 'its slot');
+	is($e->{tags}{signal}, 'ABRT', 'the signal');
+	is_deeply($e->{exception}{values}[0]{mechanism}{meta},
+		{ signal => { number => POSIX::SIGABRT(), name => 'ABRT' } },
+		'... and its number');
+	is($e->{exception}{values}[0]{value}, 'a process of role worker died: '
+		. "signal ABRT 6, slot $e->{tags}{slot}", 'in words');
 	is($e->{exception}{values}[0]{mechanism}{handled}, JSON::PP::false,
 		'not handled');
 	ok(eventually(sub { $d->pids('worker') }), 'a successor');
@@ -200,7 +209,7 @@ subtest 'a crash is told by the logger' => sub {
 	my ($logger) = $d->pids('logger');
 	$d->kill(KILL => $logger);
 	ok(eventually(sub {
-		grep { "@{ $_->{fingerprint} }" eq 'crash logger signal' }
+		grep { "@{ $_->{fingerprint} }" eq 'crash logger signal KILL' }
 			$sentry->items('event')
 	}), 'the death of a logger is told by its successor');
 };

@@ -24,6 +24,7 @@ void fault_rec_encode(struct buf *out, const struct fault_rec *rec)
 	put_text(out, rec->realm, WORD_MAX);
 	put_text(out, rec->code, WORD_MAX);
 	put_text(out, rec->node, WORD_MAX);
+	put_u16(out, (uint16_t)rec->how);
 	put_text(out, rec->trace, WORD_MAX);
 	for (unsigned i = 0; i < FAULT_SPANS; i++) {
 		put_u64(out, rec->span[i].start_ns);
@@ -54,6 +55,7 @@ int fault_rec_decode(struct str in_str, struct fault_rec *rec_r)
 	rec_r->realm = get_text(&in);
 	rec_r->code = get_text(&in);
 	rec_r->node = get_text(&in);
+	rec_r->how = get_u16(&in);
 	rec_r->trace = get_text(&in);
 	for (unsigned i = 0; i < FAULT_SPANS; i++) {
 		rec_r->span[i].start_ns = get_u64(&in);

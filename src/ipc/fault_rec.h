@@ -43,6 +43,7 @@ struct fault_rec {
 	struct str realm;
 	struct str code; /* of the error */
 	struct str node; /* that failed */
+	unsigned how;    /* FAULT_CRASH: number of the signal, or exit status */
 	/* FAULT_TXN */
 	struct str trace; /* the caller's sentry-trace; p NULL: none */
 	struct clock_span span[FAULT_SPANS]; /* since the request began */

@@ -17,8 +17,6 @@
 #define HEALTHY_MS       60000 /* then the next crash is a first one again */
 #define ABORT_TO_KILL_MS 2000
 
-enum death_cause { DEATH_EXIT, DEATH_SIGNAL, DEATH_STUCK, DEATH_CNT };
-
 static struct {
 	const struct spawn_env *env;
 	struct child child[SHM_SLOTS_MAX];
@@ -122,11 +120,23 @@ void child_stop_workers(
 			child_stop(i, sig, patience_ms, now_ms);
 }
 
-static enum metric_id death_metric(enum shm_role role, enum death_cause cause)
+static void count_death(const struct child *c, int status)
 {
-	return (enum metric_id)(M_DEATHS_WORKER_EXIT +
-				(int)(role - SHM_WORKER) * DEATH_CNT +
-				(int)cause);
+	bool is_signal = WIFSIGNALED(status);
+	struct shm_death d = {
+		.role = c->role,
+		.slot = c->slot,
+		.cause = c->stuck    ? SHM_DEATH_STUCK
+			 : is_signal ? SHM_DEATH_SIGNAL
+				     : SHM_DEATH_EXIT,
+		.how = (unsigned)(is_signal ? WTERMSIG(status)
+					    : WEXITSTATUS(status)),
+	};
+
+	shm_death_note(&d);
+	metric_inc((enum metric_id)(
+		M_DEATHS_WORKER_EXIT +
+		(int)(c->role - SHM_WORKER) * SHM_DEATH_CAUSES + (int)d.cause));
 }
 
 static void log_death(const struct child *c, int status, uint64_t now_ms)
@@ -152,10 +162,6 @@ static void log_death(const struct child *c, int status, uint64_t now_ms)
 
 static void after_death(struct child *c, int status, uint64_t now_ms)
 {
-	enum death_cause cause = c->stuck              ? DEATH_STUCK
-				 : WIFSIGNALED(status) ? DEATH_SIGNAL
-						       : DEATH_EXIT;
-
 	log_death(c, status, now_ms);
 	if (c->ready_fd >= 0)
 		close(c->ready_fd);
@@ -166,7 +172,7 @@ static void after_death(struct child *c, int status, uint64_t now_ms)
 		c->state = CHILD_FREE;
 		return;
 	}
-	metric_inc(death_metric(c->role, cause));
+	count_death(c, status);
 	if (now_ms - c->started_ms >= HEALTHY_MS)
 		c->backoff_ms = 0;
 	plan_respawn(c, now_ms);

@@ -391,29 +391,48 @@ static uint64_t sum(enum metric_id m)
 	return n;
 }
 
+static void take_deaths(struct sentry *s, enum shm_role role,
+	enum shm_death_cause cause, uint64_t cnt)
+{
+	static const char *const roles[] = {"worker", "logger", "stats"};
+	static const char *const causes[] = {"exit", "signal", "stuck"};
+	struct fault_rec rec = {
+		.kind = FAULT_CRASH,
+		.at_us = clock_wall_us(),
+		.role = str_from(roles[role - SHM_WORKER]),
+		.code = str_from(causes[cause]),
+	};
+	struct shm_death d;
+
+	for (unsigned back = 0; cnt > 0 && back < SHM_DEATHS_MAX; back++) {
+		if (!shm_death_read(back, &d) || d.role != role ||
+			d.cause != cause)
+			continue;
+		rec.slot = d.slot;
+		rec.how = d.how;
+		sentry_take(s, &rec, 1);
+		cnt--;
+	}
+	/* too many at once: of the others the number is known */
+	rec.slot = rec.how = 0;
+	sentry_take(s, &rec, cnt);
+}
+
 /*
  * The master counts the dead; M_SENTRY_CRASHES_* count those reported, so
  * that a logger which died itself is reported by its successor.
  */
 static void look_for_crashes(struct sentry *s)
 {
-	static const char *const roles[] = {"worker", "logger", "stats"};
-	static const char *const causes[] = {"exit", "signal", "stuck"};
-
-	for (int i = 0; i < 9; i++) {
+	for (int i = 0; i < 3 * SHM_DEATH_CAUSES; i++) {
 		uint64_t died = sum(M_DEATHS_WORKER_EXIT + i);
 		uint64_t told = sum(M_SENTRY_CRASHES_WORKER_EXIT + i);
-		struct fault_rec rec = {
-			.kind = FAULT_CRASH,
-			.at_us = clock_wall_us(),
-			.role = str_from(roles[i / 3]),
-			.code = str_from(causes[i % 3]),
-		};
 
 		if (died <= told)
 			continue;
 		metric_add(M_SENTRY_CRASHES_WORKER_EXIT + i, died - told);
-		sentry_take(s, &rec, died - told);
+		take_deaths(s, SHM_WORKER + i / SHM_DEATH_CAUSES,
+			i % SHM_DEATH_CAUSES, died - told);
 	}
 }
 

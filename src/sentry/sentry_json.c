@@ -1,7 +1,9 @@
 /* sentry_json.c - see sentry_json.h.  Logger process. */
+#define _GNU_SOURCE /* sigabbrev_np */
 #include "sentry/sentry_json.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #include "ipc/rec_io.h"
 #include "json/json_out.h"
@@ -52,6 +54,15 @@ static void put_tag_num(struct json_out *o, const char *key, int64_t v)
 	json_out_kv_cstr(o, key, text);
 }
 
+/* Name of the signal that ended a process; NULL: none did. */
+static const char *signal_of(const struct fault_rec *rec)
+{
+	if (rec->kind != FAULT_CRASH || rec->how == 0 ||
+		str_is(rec->code, "exit"))
+		return NULL;
+	return sigabbrev_np((int)rec->how);
+}
+
 static void put_tags(struct json_out *o, const struct fault_rec *rec)
 {
 	json_out_key(o, "tags");
@@ -71,6 +82,8 @@ static void put_tags(struct json_out *o, const struct fault_rec *rec)
 	put_tag(o, "strategy_type", rec->strategy_type);
 	put_tag(o, "code", rec->code);
 	put_tag(o, "node", rec->node);
+	if (signal_of(rec))
+		put_tag(o, "signal", str_from(signal_of(rec)));
 	json_out_obj_end(o);
 }
 
@@ -167,6 +180,17 @@ static void add_type(struct buf *b, const struct fault_rec *rec)
 	}
 }
 
+static void add_crash(struct buf *b, const struct fault_rec *rec)
+{
+	buf_printf(b, "a process of role %.*s died: %.*s", STR_ARG(rec->role),
+		STR_ARG(rec->code));
+	if (rec->slot == 0)
+		return;
+	if (signal_of(rec))
+		buf_printf(b, " %s", signal_of(rec));
+	buf_printf(b, " %u, slot %u", rec->how, rec->slot);
+}
+
 static void add_value(struct buf *b, const struct fault_rec *rec)
 {
 	switch (rec->kind) {
@@ -182,14 +206,34 @@ static void add_value(struct buf *b, const struct fault_rec *rec)
 			STR_ARG(rec->handler), rec->status);
 		break;
 	case FAULT_CRASH:
-		buf_printf(b, "a process of role %.*s died: %.*s",
-			STR_ARG(rec->role), STR_ARG(rec->code));
+		add_crash(b, rec);
 		break;
 	case FAULT_LOSS:
 		buf_printf(b, "rows of class %.*s were dropped",
 			STR_ARG(rec->code));
 		break;
 	}
+}
+
+static void put_mechanism(struct json_out *o, const struct fault_rec *rec)
+{
+	const char *name = signal_of(rec);
+
+	json_out_key(o, "mechanism");
+	json_out_obj(o);
+	json_out_kv_cstr(o, "type", "generic");
+	json_out_kv_bool(o, "handled", rec->kind != FAULT_CRASH);
+	if (name != NULL) {
+		json_out_key(o, "meta");
+		json_out_obj(o);
+		json_out_key(o, "signal");
+		json_out_obj(o);
+		json_out_kv_int(o, "number", rec->how);
+		json_out_kv_cstr(o, "name", name);
+		json_out_obj_end(o);
+		json_out_obj_end(o);
+	}
+	json_out_obj_end(o);
 }
 
 static void put_exception(struct json_out *o, const struct fault_rec *rec,
@@ -210,11 +254,7 @@ static void put_exception(struct json_out *o, const struct fault_rec *rec,
 	if (seen->cnt > 1)
 		buf_printf(&b, " (%llu times)", (unsigned long long)seen->cnt);
 	json_out_kv_str(o, "value", buf_str(&b));
-	json_out_key(o, "mechanism");
-	json_out_obj(o);
-	json_out_kv_cstr(o, "type", "generic");
-	json_out_kv_bool(o, "handled", rec->kind != FAULT_CRASH);
-	json_out_obj_end(o);
+	put_mechanism(o, rec);
 	put_stack(o, rec);
 	json_out_obj_end(o);
 	json_out_arr_end(o);
@@ -239,7 +279,10 @@ static unsigned key_of(const struct fault_rec *rec, struct str part[4])
 		part[0] = STR("crash");
 		part[1] = rec->role;
 		part[2] = rec->code;
-		return 3;
+		if (signal_of(rec) == NULL)
+			return 3;
+		part[3] = str_from(signal_of(rec));
+		return 4;
 	case FAULT_LOSS:
 		part[0] = STR("evidence");
 		part[1] = rec->code;

@@ -276,6 +276,37 @@ unsigned shm_label_claim(struct shm_label *table, unsigned cnt, struct str text)
 	return room;
 }
 
+/* ---- deaths ------------------------------------------------------------- */
+
+void shm_death_note(const struct shm_death *d)
+{
+	struct shm_head *h = &shm_map()->head;
+	uint64_t n = shm_get(&h->deaths);
+
+	shm_put(&h->death[n % SHM_DEATHS_MAX],
+		SHM_DEATH(n, d->role, d->slot, d->cause, d->how & 0xff));
+	atomic_store_explicit(&h->deaths, n + 1, memory_order_release);
+}
+
+bool shm_death_read(unsigned back, struct shm_death *d_r)
+{
+	struct shm_head *h = &shm_map()->head;
+	uint64_t n = atomic_load_explicit(&h->deaths, memory_order_acquire);
+	uint64_t v;
+
+	if (back >= SHM_DEATHS_MAX || back >= n)
+		return false;
+	n -= back + 1;
+	v = shm_get(&h->death[n % SHM_DEATHS_MAX]);
+	*d_r = (struct shm_death){
+		.role = v >> 24 & 0xff,
+		.slot = v >> 16 & 0xff,
+		.cause = v >> 8 & 0xff,
+		.how = v & 0xff,
+	};
+	return v >> 32 == (uint32_t)n && d_r->slot < SHM_SLOTS_MAX;
+}
+
 /* ---- cache generations -------------------------------------------------- */
 
 static shm_u32 *generation_of(struct str key)

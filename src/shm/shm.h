@@ -223,6 +223,27 @@ uint64_t shm_ev_taken(unsigned slot, unsigned cls);
 uint64_t metric_slot(unsigned slot, enum metric_id m);
 uint64_t metric_evidence_dropped_slot(unsigned slot, unsigned cls);
 
+/* How a child died. */
+enum shm_death_cause {
+	SHM_DEATH_EXIT,
+	SHM_DEATH_SIGNAL,
+	SHM_DEATH_STUCK, /* ended by the master */
+	SHM_DEATH_CAUSES
+};
+
+/* One of the last deaths, behind the counters of gamed_child_restarts_total:
+ * the master notes it before it counts it. */
+#define SHM_DEATHS_MAX 64
+struct shm_death {
+	enum shm_role role;
+	unsigned slot;
+	enum shm_death_cause cause;
+	unsigned how; /* number of the signal, or exit status */
+};
+void shm_death_note(const struct shm_death *d);
+/* The newest is 0; false: there is none, or it makes room for another. */
+bool shm_death_read(unsigned back, struct shm_death *d_r);
+
 /* Cache generations: whoever changes an object bumps, every cache compares. */
 uint32_t shm_generation(struct str key);
 void shm_generation_bump(struct str key);

@@ -40,6 +40,9 @@ struct shm_head {
 	uint32_t slots_cnt;
 	uint64_t size_bytes;
 	shm_u64 boot_us; /* master: wall time of the start */
+	/* Master: deaths so far, and the last ones as SHM_DEATH. */
+	shm_u64 deaths;
+	shm_u64 death[SHM_DEATHS_MAX];
 	/* Scrapes so far and one: stats and workers, atomic additions. */
 	shm_u32 scrapes;
 	/* Logger: rows it has read of each slot and class, or found missing. */
@@ -65,6 +68,11 @@ struct shm_head {
 
 #define SHM_SERIES_KEY(realm, type, code) \
 	(1ULL << 63 | (uint64_t)(realm) << 16 | (uint64_t)(type) << 8 | (code))
+
+/* The number of the death tells a reader whether it is the one it wants. */
+#define SHM_DEATH(number, role, slot, cause, how)                      \
+	((uint64_t)(uint32_t)(number) << 32 | (uint64_t)(role) << 24 | \
+		(uint64_t)(slot) << 16 | (uint64_t)(cause) << 8 | (how))
 
 #define SHM_ARMS_KEY(from, cnt) \
 	(1ULL << 63 | (uint64_t)(from) << 32 | (uint64_t)(cnt))

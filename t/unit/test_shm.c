@@ -349,6 +349,37 @@ static void spoil(void *p, size_t n, unsigned *seed)
 		((unsigned char *)p)[i] = (unsigned char)rand_r(seed);
 }
 
+static void note_death(unsigned slot, unsigned how)
+{
+	struct shm_death d = {SHM_WORKER, slot, SHM_DEATH_SIGNAL, how};
+
+	shm_death_note(&d);
+}
+
+Test(shm, remembers_the_last_deaths)
+{
+	struct shm *s = fresh(0, SHM_MASTER);
+	struct shm_death d;
+
+	cr_expect_not(shm_death_read(0, &d));
+	note_death(3, 6);
+	note_death(63, 11);
+	cr_assert(shm_death_read(0, &d));
+	cr_expect_eq(d.role, SHM_WORKER);
+	cr_expect_eq(d.slot, 63);
+	cr_expect_eq(d.cause, SHM_DEATH_SIGNAL);
+	cr_expect_eq(d.how, 11);
+	cr_assert(shm_death_read(1, &d));
+	cr_expect_eq(d.slot, 3);
+	cr_expect_not(shm_death_read(2, &d));
+	for (unsigned i = 0; i < 2 * SHM_DEATHS_MAX; i++)
+		note_death(i % SHM_SLOTS_MAX, 9);
+	cr_assert(shm_death_read(SHM_DEATHS_MAX - 1, &d));
+	cr_expect_eq(d.slot, 0);
+	cr_expect_not(shm_death_read(SHM_DEATHS_MAX, &d));
+	(void)munmap(s, sizeof(*s));
+}
+
 /* Hardening M3: a child that went mad must not take the reader with it. */
 Test(shm, readers_survive_random_contents)
 {
@@ -372,6 +403,12 @@ Test(shm, readers_survive_random_contents)
 		cr_assert_leq(t.realm_cnt, SHM_REALMS_MAX);
 		cr_assert_leq(t.error_cnt, SHM_SERIES_MAX);
 		cr_assert_gt(metric_slot(0, M_TORN_READS), 0);
+		for (unsigned i = 0; i < SHM_DEATHS_MAX; i++) {
+			struct shm_death d;
+
+			if (shm_death_read(i, &d))
+				cr_assert_lt(d.slot, SHM_SLOTS_MAX);
+		}
 		(void)munmap(s, sizeof(*s));
 	}
 }
