@@ -282,6 +282,55 @@ subtest 'transactions' => sub {
 	is(losses()->{'span sample_rate'}, 1, '... with its span');
 };
 
+subtest 'what tells the caller, when it is wanted' => sub {
+	$d = start('sentry.traces_sample_rate' => 1,
+		'sentry.send_default_pii' => 'true', 'evidence.mask' => '[note]');
+	my $c = client();
+	is($c->post("/api/v1/games/$game/tasks/measure/points?a=b%20c",
+		{ externalUserId => 'user_secret',
+			data => { n => 0, note => 'private words' } },
+		Cookie => 'sweet', 'X-Forwarded-For' => '192.0.2.1',
+		'X-Mine' => 'kept "so"')->{status}, 400, 'a run fails');
+	ok(eventually(sub {
+		$sentry->items('event') && $sentry->items('transaction');
+	}), 'an event and a transaction');
+	my ($e) = $sentry->items('event');
+	is_deeply($e->{request}{data}{n}, 0, 'the event has the data');
+	is($e->{request}{data}{note}, '***', '... but what is masked');
+	my ($t) = $sentry->items('transaction');
+	is_deeply($t->{request}{data}, { externalUserId => 'user_secret',
+		data => { n => 0, note => '***' } }, 'the transaction has the body');
+	is($t->{request}{query_string}, 'a=b%20c', 'the query');
+	is($t->{request}{url}, $handler, 'the template still');
+	is($t->{request}{headers}{'X-Mine'}, 'kept "so"', 'headers');
+	is_deeply($t->{user}, { ip_address => '127.0.0.1' }, 'the address');
+	unlike(join('', $sentry->requests),
+		qr/\Q$key\E|sweet|192\.0\.2\.1|private words/, 'no secrets');
+
+	# bodies and headers that are too long are left out, and the rest is sent
+	$c->post("/api/v1/games/$game/tasks/measure/points",
+		{ externalUserId => 'user_secret', data => { n => 1,
+			text => 'x' x 10_000 } },
+		'X-Long' => 'y' x 9000, 'X-Short' => 'z');
+	ok(eventually(sub { 2 == (() = $sentry->items('transaction')) }),
+		'a large request');
+	$t = ($sentry->items('transaction'))[-1];
+	ok(!exists $t->{request}{data}, 'without its body');
+	ok(!exists $t->{request}{headers}{'X-Long'}, 'nor the long header');
+	is($t->{request}{headers}{'X-Short'}, 'z', 'with the others');
+
+	$pg->stop_immediate;
+	client()->get("/api/v1/games/$game?q=1", 'X-Mine' => '5xx');
+	$pg->start;
+	ok(eventually(sub {
+		grep { $_->{fingerprint}[0] eq 'answer' } $sentry->items('event')
+	}), 'an answer of 5xx');
+	($e) = grep { $_->{fingerprint}[0] eq 'answer' } $sentry->items('event');
+	is($e->{request}{query_string}, 'q=1', 'has the query');
+	is($e->{request}{headers}{'X-Mine'}, '5xx', 'and the headers');
+	is($d->stop, 0, 'the server leaves');
+};
+
 subtest 'rate limits' => sub {
 	$d = start('sentry.group_interval_s' => 1,
 		'sentry.traces_sample_rate' => 1);

@@ -121,7 +121,7 @@ for my $env (qw(stage dev)) {
 	subtest "one record, one line: $env" => sub {
 		my $d = Gamed::Daemon->start(pg => $pg, conf => {
 			%prod, 'server.env' => $env,
-			'http.access_log_ip' => 'true' });
+			'sentry.send_default_pii' => 'true' });
 		my $n = 0;
 
 		for my $h (@hostile) {

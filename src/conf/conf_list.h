@@ -49,9 +49,6 @@ CONF_INT(http_handler_timeout_ms, "http", "handler_timeout_ms", "", 5000, 100,
 	600000, 1, "milliseconds a request may wait for its answer")
 CONF_BOOL(http_access_log, "http", "access_log", "", true, 1,
 	"one line for each request")
-CONF_BOOL(http_access_log_ip, "http", "access_log_ip",
-	"SENTRY_SEND_DEFAULT_PII", false, 1,
-	"the caller's address as a field of that line too")
 
 CONF_STR(metrics_address, "metrics", "address", "", "127.0.0.1", 0,
 	"address of the metrics listener")
@@ -187,5 +184,8 @@ CONF_STR(sentry_server_name, "sentry", "server_name", "SENTRY_SERVER_NAME", "",
 CONF_NUM(sentry_traces_sample_rate, "sentry", "traces_sample_rate",
 	"SENTRY_TRACES_SAMPLE_RATE", 0.1, 0.0, 1.0, 0,
 	"share of the requests that is sent as transactions")
+CONF_BOOL(sentry_send_default_pii, "sentry", "send_default_pii",
+	"SENTRY_SEND_DEFAULT_PII", false, 1,
+	"send and log the caller's address; send its headers, query and body")
 CONF_INT(sentry_group_interval_s, "sentry", "group_interval_s", "", 60, 1,
 	86400, 0, "seconds between two events of the same error")

@@ -2,6 +2,7 @@
 #include "http/http_req.h"
 
 #include <event2/http.h>
+#include <event2/keyvalq_struct.h>
 #include <stdio.h>
 #include <strings.h>
 
@@ -18,6 +19,17 @@ struct str http_req_header(const struct http_req *r, const char *name)
 	if (v == NULL)
 		return (struct str){NULL, 0};
 	return str_trim(str_from(v));
+}
+
+void http_req_each_header(const struct http_req *r,
+	void (*fn)(void *arg, const char *name, const char *value), void *arg)
+{
+	const struct evkeyval *h;
+
+	if (r->ev == NULL)
+		return;
+	TAILQ_FOREACH (h, evhttp_request_get_input_headers(r->ev), next)
+		fn(arg, h->key, h->value);
 }
 
 struct str http_req_query(const struct http_req *r, const char *name)
@@ -136,7 +148,6 @@ static int parse_query(struct http_req *r, struct str q)
 int http_req_parse_target(struct http_req *r, struct str target)
 {
 	const char *mark = memchr(target.p, '?', target.len);
-	struct str query = {NULL, 0};
 
 	if (!http_is_plain(target))
 		return 400;
@@ -145,9 +156,9 @@ int http_req_parse_target(struct http_req *r, struct str target)
 	if (r->path.p == NULL)
 		return 500;
 	if (mark != NULL)
-		query = (struct str){r->path.p + r->path.len + 1,
+		r->query_text = (struct str){r->path.p + r->path.len + 1,
 			target.len - r->path.len - 1};
-	return parse_query(r, query) < 0 ? 400 : 0;
+	return parse_query(r, r->query_text) < 0 ? 400 : 0;
 }
 
 int http_req_correlate(struct http_req *r)

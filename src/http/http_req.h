@@ -51,6 +51,7 @@ struct http_req {
 	const char *method;
 	const struct http_route *route; /* NULL: no route matched */
 	struct str path;                /* raw, without query, in the arena */
+	struct str query_text;          /* raw, without the mark */
 	struct str captures[HTTP_CAPTURES_MAX]; /* decoded path parameters */
 	struct http_query query[HTTP_QUERY_MAX];
 	unsigned query_cnt;
@@ -72,15 +73,18 @@ struct http_req {
 	int64_t log_points;
 	bool has_log_points;
 	struct http_stream stream;
-	void *auth;              /* struct auth_principal, in the arena */
-	void *audit;             /* of api_audit.c, in the arena; may be NULL */
-	struct str sentry_trace; /* header, of fault.c; p NULL: none */
-	struct str error_json;   /* `detail` of the answer; p NULL: none */
+	void *auth;            /* struct auth_principal, in the arena */
+	void *audit;           /* of api_audit.c, in the arena; may be NULL */
+	void *fault;           /* of fault.c, in the arena; may be NULL */
+	struct str error_json; /* `detail` of the answer; p NULL: none */
 	TAILQ_ENTRY(http_req) entry; /* requests in hand, oldest first */
 };
 
 /* Header value, trimmed; .p NULL when absent or after the deadline. */
 struct str http_req_header(const struct http_req *r, const char *name);
+/* All of them, as they came; none after the deadline. */
+void http_req_each_header(const struct http_req *r,
+	void (*fn)(void *arg, const char *name, const char *value), void *arg);
 /* First query parameter of that name; .p NULL when absent. */
 struct str http_req_query(const struct http_req *r, const char *name);
 /* Captured path parameter by its name in the template. */

@@ -3,8 +3,9 @@
 
 #include "ipc/rec_io.h"
 
-#define VERSION  2
-#define WORD_MAX 255
+#define VERSION   2
+#define WORD_MAX  255
+#define QUERY_MAX 8192
 
 void fault_rec_encode(struct buf *out, const struct fault_rec *rec)
 {
@@ -25,6 +26,11 @@ void fault_rec_encode(struct buf *out, const struct fault_rec *rec)
 	put_text(out, rec->code, WORD_MAX);
 	put_text(out, rec->node, WORD_MAX);
 	put_u16(out, (uint16_t)rec->how);
+	put_text(out, rec->query, QUERY_MAX);
+	put_text(out, rec->headers, FAULT_HEADERS_MAX);
+	put_text(out, rec->data, FAULT_DATA_MAX);
+	put_text(out, rec->address, WORD_MAX);
+	put_text(out, rec->subject, WORD_MAX);
 	put_text(out, rec->trace, WORD_MAX);
 	for (unsigned i = 0; i < FAULT_SPANS; i++) {
 		put_u64(out, rec->span[i].start_ns);
@@ -56,6 +62,11 @@ int fault_rec_decode(struct str in_str, struct fault_rec *rec_r)
 	rec_r->code = get_text(&in);
 	rec_r->node = get_text(&in);
 	rec_r->how = get_u16(&in);
+	rec_r->query = get_text(&in);
+	rec_r->headers = get_text(&in);
+	rec_r->data = get_text(&in);
+	rec_r->address = get_text(&in);
+	rec_r->subject = get_text(&in);
 	rec_r->trace = get_text(&in);
 	for (unsigned i = 0; i < FAULT_SPANS; i++) {
 		rec_r->span[i].start_ns = get_u64(&in);

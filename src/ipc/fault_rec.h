@@ -2,7 +2,7 @@
  * fault_rec.h - what a worker tells the logger for Sentry (observability.md
  * 3.2, 3.4): a failed run of a strategy, a 5xx answer, or a request that was
  * drawn as a transaction.  It carries no text that came from a user but the
- * correlation id.
+ * correlation id, unless sentry.send_default_pii is set.
  */
 #ifndef IPC_FAULT_REC_H
 #define IPC_FAULT_REC_H
@@ -18,6 +18,9 @@ enum fault_kind {
 	FAULT_CRASH, /* a child died: code says how, role which */
 	FAULT_LOSS   /* evidence was dropped: code is its class */
 };
+
+#define FAULT_DATA_MAX    10000 /* bytes of JSON; larger ones are left out */
+#define FAULT_HEADERS_MAX 8192
 
 enum fault_span {
 	FAULT_SPAN_AUTH,
@@ -44,6 +47,12 @@ struct fault_rec {
 	struct str code; /* of the error */
 	struct str node; /* that failed */
 	unsigned how;    /* FAULT_CRASH: number of the signal, or exit status */
+	/* with sentry.send_default_pii, p NULL: not known */
+	struct str query;   /* raw */
+	struct str headers; /* JSON object */
+	struct str data;    /* JSON, masked */
+	struct str address; /* of the caller */
+	struct str subject; /* of its token */
 	/* FAULT_TXN */
 	struct str trace; /* the caller's sentry-trace; p NULL: none */
 	struct clock_span span[FAULT_SPANS]; /* since the request began */

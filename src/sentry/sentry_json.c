@@ -101,6 +101,14 @@ static void put_sender(struct json_out *o, const struct sentry_ctx *ctx)
 	json_out_obj_end(o);
 }
 
+static void put_raw(struct json_out *o, const char *key, struct str json)
+{
+	if (json.p == NULL)
+		return;
+	json_out_key(o, key);
+	json_out_raw(o, json);
+}
+
 /* The template, not the path: that names users. */
 static void put_request(struct json_out *o, const struct fault_rec *rec)
 {
@@ -110,6 +118,24 @@ static void put_request(struct json_out *o, const struct fault_rec *rec)
 	json_out_obj(o);
 	json_out_kv_str(o, "method", rec->method);
 	json_out_kv_str(o, "url", rec->handler);
+	if (rec->query.p != NULL)
+		json_out_kv_str(o, "query_string", rec->query);
+	put_raw(o, "headers", rec->headers);
+	put_raw(o, "data", rec->data);
+	json_out_obj_end(o);
+}
+
+/* Only with sentry.send_default_pii. */
+static void put_user(struct json_out *o, const struct fault_rec *rec)
+{
+	if (rec->address.p == NULL && rec->subject.p == NULL)
+		return;
+	json_out_key(o, "user");
+	json_out_obj(o);
+	if (rec->subject.p != NULL)
+		json_out_kv_str(o, "id", rec->subject);
+	if (rec->address.p != NULL)
+		json_out_kv_str(o, "ip_address", rec->address);
 	json_out_obj_end(o);
 }
 
@@ -343,6 +369,7 @@ void sentry_json_event(struct buf *out, const struct sentry_ctx *ctx,
 	put_exception(&o, rec, seen);
 	put_tags(&o, rec);
 	put_request(&o, rec);
+	put_user(&o, rec);
 	json_out_key(&o, "extra");
 	json_out_obj(&o);
 	json_out_kv_int(&o, "count", (int64_t)seen->cnt);
@@ -529,6 +556,7 @@ void sentry_json_txn(struct buf *out, struct buf *trace,
 	put_spans(&o, rec, &ids);
 	put_tags(&o, rec);
 	put_request(&o, rec);
+	put_user(&o, rec);
 	json_out_obj_end(&o);
 	add_trace_header(trace, ctx, rec, &ids);
 }

@@ -146,7 +146,7 @@ static void put_masked(
 	}
 }
 
-static struct str data_text(struct svc_evidence *e, const struct jv *data)
+struct str svc_evidence_text(struct svc_evidence *e, const struct jv *v)
 {
 	struct json_out o;
 
@@ -155,9 +155,9 @@ static struct str data_text(struct svc_evidence *e, const struct jv *data)
 	buf_reset(&e->text);
 	json_out_init(&o, &e->text);
 	if (e->mask_cnt)
-		put_masked(e, &o, data);
+		put_masked(e, &o, v);
 	else
-		json_out_val(&o, data);
+		json_out_val(&o, v);
 	return buf_str(&e->text);
 }
 
@@ -333,7 +333,7 @@ static void send_row(struct svc_evidence *e, struct arena *a,
 		.correlation_id = run->correlation_id,
 		.ast_sha256 = str_from(s->ast_sha256),
 		.parent_strategy = s->parent,
-		.data_json = data_text(e, run->data),
+		.data_json = svc_evidence_text(e, run->data),
 	};
 
 	if (is_sample)
@@ -426,7 +426,7 @@ static void count_run(const struct svc_evidence *e, const struct svc_run *run)
 	metric_program_run(&run->strategy->counts, &m);
 }
 
-/* For Sentry: where it failed and how, nothing of the event. */
+/* For Sentry: where it failed and how; the event only where it is wanted. */
 static void send_fault(struct svc_evidence *e, const struct svc_run *run)
 {
 	const struct svc_strategy *s = run->strategy;
@@ -448,8 +448,14 @@ static void send_fault(struct svc_evidence *e, const struct svc_run *run)
 		.node = run->run->err.node_id,
 	};
 
-	if (*e->app->conf->sentry_dsn)
-		trace_send_fault(e->app->trace, &rec);
+	if (*e->app->conf->sentry_dsn == '\0')
+		return;
+	if (e->app->conf->sentry_send_default_pii) {
+		rec.data = svc_evidence_text(e, run->data);
+		if (rec.data.len > FAULT_DATA_MAX)
+			rec.data = (struct str){NULL, 0};
+	}
+	trace_send_fault(e->app->trace, &rec);
 }
 
 bool svc_evidence_record(struct svc_evidence *e, struct arena *a,

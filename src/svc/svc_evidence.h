@@ -18,6 +18,10 @@ struct svc_evidence;
 struct svc_evidence *svc_evidence_new(struct app *app);
 void svc_evidence_free(struct svc_evidence **e);
 
+/* A value as JSON text, the keys of evidence.mask hidden; until the next call
+ * or run. */
+struct str svc_evidence_text(struct svc_evidence *e, const struct jv *v);
+
 /* The worker's one trace buffer, emptied: for the next run. */
 struct dsl_trace *svc_evidence_trace(struct svc_evidence *e);
 

@@ -11,7 +11,7 @@
 struct http_req;
 
 /* Before the reply: keeps what is gone after it. */
-void fault_on_answer(struct http_req *req);
+void fault_on_answer(struct http_req *req, int status);
 void fault_on_done(
 	const struct http_req *req, int status, uint64_t duration_ns);
 

@@ -195,7 +195,7 @@ static void access_line(const struct http_req *req, int status, size_t bytes,
 	f[n++] = of_int("status", status);
 	f[n++] = of_ms("durationMs", duration_ns);
 	f[n++] = of_int("bytes", (int64_t)bytes);
-	if (self.app.conf->http_access_log_ip)
+	if (self.app.conf->sentry_send_default_pii)
 		f[n++] = of_str("ip", req->peer);
 	f[n++] = of_str("strategy", req->log_strategy);
 	if (req->log_version > 0)
@@ -219,7 +219,7 @@ static void access_line(const struct http_req *req, int status, size_t bytes,
 
 static void request_on_answer(struct http_req *req, int status)
 {
-	fault_on_answer(req);
+	fault_on_answer(req, status);
 	api_audit_end(req, status);
 }
 
