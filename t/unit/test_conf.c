@@ -7,6 +7,7 @@
 
 #include "base/str.h"
 #include "conf/conf.h"
+#include "conf/conf_dsn.h"
 
 static struct conf c;
 static struct err err;
@@ -269,4 +270,92 @@ Test(conf, tells_what_needs_a_restart)
 	cr_expect_eq(b.http_port, 8000);
 	cr_expect_eq(b.workers, 9);
 	buf_fini(&out);
+}
+
+/* ---- the DSN of Sentry ----------------------------------------------------- */
+
+Test(dsn, parts)
+{
+	static const struct {
+		const char *text;
+		bool is_https;
+		const char *key, *secret, *url;
+	} cases[] = {
+		{"https://abc@o1.ingest.sentry.io/42", true, "abc", "",
+			"https://o1.ingest.sentry.io/api/42/envelope/"},
+		{"http://abc:def@h/1", false, "abc", "def",
+			"http://h/api/1/envelope/"},
+		{"http://k@h:9000/1", false, "k", "",
+			"http://h:9000/api/1/envelope/"},
+		{"http://k@h/a/b/1", false, "k", "",
+			"http://h/a/b/api/1/envelope/"},
+		{"http://k@[::1]:9000/1", false, "k", "",
+			"http://[::1]:9000/api/1/envelope/"},
+		{"http://k@[::1]/1", false, "k", "",
+			"http://[::1]/api/1/envelope/"},
+		{"http://k@127.0.0.1:65535/001", false, "k", "",
+			"http://127.0.0.1:65535/api/001/envelope/"},
+	};
+	struct conf_dsn d;
+
+	for (size_t i = 0; i < NELEM(cases); i++) {
+		cr_assert_eq(conf_dsn_parse(cases[i].text, &d, &err), 0, "%s",
+			cases[i].text);
+		cr_expect_eq(d.is_https, cases[i].is_https);
+		cr_expect_str_eq(d.key, cases[i].key);
+		cr_expect_str_eq(d.secret, cases[i].secret);
+		cr_expect_str_eq(d.url, cases[i].url);
+	}
+}
+
+Test(dsn, refuses_and_keeps_the_key_to_itself)
+{
+	static const struct {
+		const char *text, *why;
+	} cases[] = {
+		{"", "scheme"},
+		{"hidden", "scheme"},
+		{"hidden@h/1", "scheme"},
+		{"ftp://hidden@h/1", "scheme"},
+		{"HTTP://hidden@h/1", "scheme"},
+		{"http://", "no key"},
+		{"http://h/1", "no key"},
+		{"http://@h/1", "no key"},
+		{"http://h/hidden@1", "no key"},
+		{"http://hid,den@h/1", "no key"},
+		{"http://hid den@h/1", "no key"},
+		{"http://hidden:@h/1", "secret"},
+		{"http://k:hid:den@h/1", "secret"},
+		{"http://hidden@h", "no project"},
+		{"http://hidden@/1", "host"},
+		{"http://hidden@h:/1", "host"},
+		{"http://hidden@h:0/1", "host"},
+		{"http://hidden@h:65536/1", "host"},
+		{"http://hidden@h:-1/1", "host"},
+		{"http://hidden@h:1:1/1", "host"},
+		{"http://hidden@h h/1", "host"},
+		{"http://hidden@[::1/1", "host"},
+		{"http://hidden@[]/1", "host"},
+		{"http://hidden@[::1]x/1", "host"},
+		{"http://hidden@::1/1", "host"},
+		{"http://hidden@h@h/1", "host"},
+		{"http://hidden@h/", "integer"},
+		{"http://hidden@h/one", "integer"},
+		{"http://hidden@h/-1", "integer"},
+		{"http://hidden@h/1/", "integer"},
+		{"http://hidden@h/1?q", "integer"},
+		{"http://hidden@h/a b/1", "path"},
+		{"http://hidden@h/a\nb/1", "path"},
+		{"http://hidden@h/a?b/1", "path"},
+	};
+	struct conf_dsn d;
+
+	for (size_t i = 0; i < NELEM(cases); i++) {
+		memset(&err, 0, sizeof(err));
+		cr_expect_eq(conf_dsn_parse(cases[i].text, &d, &err), -1, "%s",
+			cases[i].text);
+		cr_expect_not_null(strstr(err.text, cases[i].why), "%s: %s",
+			cases[i].text, err.text);
+		cr_expect_null(strstr(err.text, "hid"), "%s", err.text);
+	}
 }

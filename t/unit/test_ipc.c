@@ -188,6 +188,48 @@ Test(audit_rec, survives_the_round_trip)
 	buf_fini(&b);
 }
 
+Test(fault_rec, survives_the_round_trip)
+{
+	struct fault_rec in = {
+		.kind = FAULT_TXN,
+		.at_us = -3,
+		.duration_ns = 41000,
+		.slot = 63,
+		.status = 503,
+		.method = STR("POST"),
+		.handler = STR("/games/{gameId}"),
+		.version = 7,
+		.node = STR("divide"),
+		.how = 11,
+		.headers = STR("{\"a\":\"b\"}"),
+		.data = STR("[1]"),
+		.address = STR("::1"),
+		.span = {[FAULT_SPAN_READ] = {5, 6}},
+	};
+	struct fault_rec out;
+	struct buf b;
+
+	buf_init(&b, 0);
+	fault_rec_encode(&b, &in);
+	cr_assert_eq(fault_rec_decode(buf_str(&b), &out), 0);
+	cr_expect_eq(out.at_us, -3);
+	cr_expect_eq(out.slot, 63);
+	cr_expect_eq(out.status, 503);
+	cr_expect_eq(out.how, 11);
+	cr_expect(str_is(out.node, "divide"));
+	cr_expect(str_is(out.headers, "{\"a\":\"b\"}"));
+	cr_expect(str_is(out.data, "[1]"));
+	cr_expect(str_is(out.address, "::1"));
+	cr_expect_null(out.query.p);
+	cr_expect_null(out.trace.p);
+	cr_expect_eq(out.span[FAULT_SPAN_READ].start_ns, 5);
+	cr_expect_eq(out.span[FAULT_SPAN_READ].ns, 6);
+	cr_expect_eq(out.span[FAULT_SPAN_WRITE].ns, 0);
+	for (size_t n = 0; n < b.len; n++)
+		cr_assert_eq(fault_rec_decode((struct str){b.p, n}, &out), -1);
+	buf_fini(&b);
+}
+
 static void make_frame(struct buf *b, unsigned rows)
 {
 	struct ev_head h = {.slot = 7, .rows = rows, .sent_before = {1, 2, 3}};
