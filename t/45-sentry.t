@@ -99,6 +99,11 @@ sub award {
 	return $r;
 }
 
+sub failed_rows {
+	return $pg->psql(q{SELECT count(*) FROM strategyexecutionlog
+		WHERE status = 'error'});
+}
+
 sub eventually { return Gamed::Daemon::eventually(@_) }
 
 sub outcome {
@@ -376,16 +381,26 @@ subtest 'refusals are counted and told' => sub {
 subtest 'a frozen endpoint' => sub {
 	$d = start('sentry.traces_sample_rate' => 1);
 	$sentry->answer('never');
+	my $rows = failed_rows();
 	for (1 .. 150) {
 		must(client()->get("/api/v1/games/$game"), 'game');
 	}
 	is(award(1)->{status}, 200, 'awards go on');
-	ok(eventually(sub { outcome('queue_full') >= 1 }), 'the queue is bounded');
+	is(award(0)->{status}, 400, 'so do runs that fail');
+	# 152 transactions and an event: one on its way, 100 wait
+	ok(eventually(sub { outcome('queue_full') == 52 }),
+		'the queue is bounded, exactly');
+	is(outcome($_), 0, "none is $_") for qw(sent failed ratelimited);
 	ok(eventually(sub {
 		my $m = $d->metrics;
-		return $m->{'gamed_evidence_produced_total{class="sentry"}'}
-			== $m->{'gamed_evidence_stored_total{class="sentry"}'};
-	}), 'no row waits for it');
+		my ($out) = grep { $m->{"gamed_evidence_produced_total{class=\"$_\"}"}
+			!= $m->{"gamed_evidence_stored_total{class=\"$_\"}"} }
+			qw(audit error sample request sentry);
+		return !$out;
+	}), 'no row of any class waits for it');
+	is($d->metrics->{'gamed_evidence_produced_total{class="sentry"}'}, 153,
+		'all that was made is accounted for');
+	is(failed_rows() - $rows, 1, 'the row of the failed run is in its table');
 	my $from = time;
 	is($d->stop, 0, 'the server leaves');
 	cmp_ok(time - $from, '<', 9, '... before its deadline for the rows');
