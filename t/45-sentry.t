@@ -12,30 +12,13 @@ use POSIX ();
 use Test::More;
 use Time::HiRes qw(time);
 
-use Gamed::Client;
+use Gamed::Campaign;
 use Gamed::Daemon;
 use Gamed::Postgres;
 use Gamed::Sentry;
 
 my $pg = Gamed::Postgres->new;
-my ($d, $sentry, $key, $game, $strategy);
-
-# Fails when data.n is 0.
-my $ast = {
-	type => 'program',
-	rules => [{
-		type => 'rule', id => 'share',
-		when => { type => 'compare', op => '>=',
-			left => { type => 'field', path => 'data.n' },
-			right => { type => 'literal', value => 0 } },
-		then => [{
-			type => 'assign_points', case_name => 'Share',
-			value => { type => 'arith', op => '/', id => 'divide',
-				left => { type => 'literal', value => 12 },
-				right => { type => 'field', path => 'data.n' } },
-		}],
-	}],
-};
+my ($d, $sentry, $made);
 
 sub start {
 	my (%conf) = @_;
@@ -54,45 +37,14 @@ sub start {
 		});
 }
 
-sub must {
-	my ($r, $what) = @_;
-
-	$r->{status} =~ /^2/ or BAIL_OUT("$what: $r->{status} $r->{body}");
-	return $r->{json};
-}
-
-sub client {
-	return Gamed::Client->new(port => $d->port, key => $key);
-}
-
-sub make_campaign {
-	my ($rc, $out, $err) = $d->gamectl('--json', 'apikey', 'create',
-		'--admin', '--client', 'sentry');
-
-	BAIL_OUT("apikey: $out$err") if $rc;
-	my $made = JSON::PP::decode_json($out);
-	$key = $made->{key} // $made->{apiKey};
-	my $c = client();
-	$strategy = must($c->post('/api/v1/strategies/custom',
-		{ name => 'share', type => 'DSL_FULL', astJson => $ast }),
-		'strategy')->{id};
-	must($c->post("/api/v1/strategies/custom/$strategy/publish", {}),
-		'publish');
-	$game = must($c->post('/api/v1/games',
-		{ externalGameId => 'sentry', platform => 'test' }),
-		'game')->{gameId};
-	must($c->post("/api/v1/games/$game/tasks",
-		{ externalTaskId => 'measure',
-			strategyId => "custom:$strategy" }), 'task');
-	return;
-}
+sub client { return $made->client($d) }
 
 # One award for each n; the last answer.
 sub award {
 	my (@n) = @_;
 	my ($c, $r) = (client());
 
-	$r = $c->post("/api/v1/games/$game/tasks/measure/points",
+	$r = $c->post($made->awards,
 		{ externalUserId => 'user_secret',
 			data => { n => $_, note => 'private words' } },
 		'X-Correlation-ID' => "corr-$_") for @n;
@@ -126,7 +78,7 @@ sub losses {
 my $handler = '/api/v1/games/{gameId}/tasks/{externalTaskId}/points';
 
 $d = start();
-make_campaign();
+$made = Gamed::Campaign->make($d, 'sentry');
 
 subtest 'the first failure is an event at once' => sub {
 	is(award(0)->{status}, 400, 'a run fails');
@@ -152,24 +104,24 @@ subtest 'the first failure is an event at once' => sub {
 		['error', 'c', 'test', 'game 1.2', 'here', $handler],
 		'where it comes from');
 	is_deeply($e->{fingerprint},
-		['strategy', $strategy, 'DSL_ARITH_DIV_BY_ZERO', 'divide'],
+		['strategy', $made->{strategy}, 'DSL_ARITH_DIV_BY_ZERO', 'divide'],
 		'strategy, code and node are its fingerprint');
 	my $x = $e->{exception}{values}[0];
 	is($x->{type}, 'DSL_ARITH_DIV_BY_ZERO', 'its type');
 	is_deeply([map { $_->{function} } @{ $x->{stacktrace}{frames} }],
-		["POST $handler", "$strategy version 1", 'divide'],
+		["POST $handler", "$made->{strategy} version 1", 'divide'],
 		'its stack: route, strategy, node');
 	my $tags = $e->{tags};
 	is_deeply([@{$tags}{qw(handler method role correlation_id strategy
 		strategy_version strategy_type code node)}],
-		[$handler, 'POST', 'worker', 'corr-0', $strategy, '1',
+		[$handler, 'POST', 'worker', 'corr-0', $made->{strategy}, '1',
 			'DSL_FULL', 'DSL_ARITH_DIV_BY_ZERO', 'divide'], 'its tags');
 	is_deeply([grep { ref || /\n/ || length > 200 } values %$tags], [],
 		'tags are short texts');
 	is($e->{extra}{count}, 1, 'one of them');
 	unlike($env->{raw}, qr/user_secret|private words|127\.0\.0\.1(?!:)|"user"/,
 		'nothing of the user');
-	unlike($env->{raw}, qr/\Q$key\E/, 'nor the key');
+	unlike($env->{raw}, qr/\Q$made->{key}\E/, 'nor the key');
 };
 
 subtest 'a storm is not one event each' => sub {
@@ -181,7 +133,7 @@ subtest 'a storm is not one event each' => sub {
 		return $m->{'gamed_evidence_produced_total{class="sentry"}'} == 201
 			&& $m->{'gamed_evidence_stored_total{class="sentry"}'} == 201;
 	}), 'each was produced and taken');
-	my ($r) = client()->post("/api/v1/games/$game/tasks/measure/points",
+	my ($r) = client()->post($made->awards,
 		{ externalUserId => 'user_other', data => { n => 'text' } });
 	is($r->{status}, 400, 'another code of the same strategy');
 	ok(eventually(sub { 2 == (() = $sentry->items('event')) }),
@@ -233,11 +185,11 @@ subtest 'what was held back is sent at the end' => sub {
 subtest 'transactions' => sub {
 	$d = start('sentry.traces_sample_rate' => 1);
 	my $trace = 'a' x 32;
-	must(client()->get("/api/v1/games/$game", 'sentry-trace' =>
+	must(client()->get("/api/v1/games/$made->{game}", 'sentry-trace' =>
 		"$trace-" . ('b' x 16) . '-1'), 'game');
 	client()->get('/api/v1/games/none');
 	client()->get('/api/v1/kpi/health_check');
-	must(client()->get("/api/v1/games/$game", 'sentry-trace' =>
+	must(client()->get("/api/v1/games/$made->{game}", 'sentry-trace' =>
 		"$trace-" . ('b' x 16) . '-0'), 'game');
 	ok(eventually(sub { 2 == (() = $sentry->items('transaction')) }),
 		'one for each request but probes and those that said no');
@@ -291,7 +243,7 @@ subtest 'what tells the caller, when it is wanted' => sub {
 	$d = start('sentry.traces_sample_rate' => 1,
 		'sentry.send_default_pii' => 'true', 'evidence.mask' => '[note]');
 	my $c = client();
-	is($c->post("/api/v1/games/$game/tasks/measure/points?a=b%20c",
+	is($c->post($made->awards . "?a=b%20c",
 		{ externalUserId => 'user_secret',
 			data => { n => 0, note => 'private words' } },
 		Cookie => 'sweet', 'X-Forwarded-For' => '192.0.2.1',
@@ -310,10 +262,10 @@ subtest 'what tells the caller, when it is wanted' => sub {
 	is($t->{request}{headers}{'X-Mine'}, 'kept "so"', 'headers');
 	is_deeply($t->{user}, { ip_address => '127.0.0.1' }, 'the address');
 	unlike(join('', $sentry->requests),
-		qr/\Q$key\E|sweet|192\.0\.2\.1|private words/, 'no secrets');
+		qr/\Q$made->{key}\E|sweet|192\.0\.2\.1|private words/, 'no secrets');
 
 	# bodies and headers that are too long are left out, and the rest is sent
-	$c->post("/api/v1/games/$game/tasks/measure/points",
+	$c->post($made->awards,
 		{ externalUserId => 'user_secret', data => { n => 1,
 			text => 'x' x 10_000 } },
 		'X-Long' => 'y' x 9000, 'X-Short' => 'z');
@@ -325,7 +277,7 @@ subtest 'what tells the caller, when it is wanted' => sub {
 	is($t->{request}{headers}{'X-Short'}, 'z', 'with the others');
 
 	$pg->stop_immediate;
-	client()->get("/api/v1/games/$game?q=1", 'X-Mine' => '5xx');
+	client()->get("/api/v1/games/$made->{game}?q=1", 'X-Mine' => '5xx');
 	$pg->start;
 	ok(eventually(sub {
 		grep { $_->{fingerprint}[0] eq 'answer' } $sentry->items('event')
@@ -354,9 +306,9 @@ subtest 'rate limits' => sub {
 
 	$d = start('sentry.traces_sample_rate' => 1);
 	$sentry->answer(429, 'Retry-After: 600');
-	must(client()->get("/api/v1/games/$game"), 'game');
+	must(client()->get("/api/v1/games/$made->{game}"), 'game');
 	ok(eventually(sub { (outcome('ratelimited') // 0) == 1 }), 'the answer 429');
-	must(client()->get("/api/v1/games/$game"), 'game') for 1 .. 3;
+	must(client()->get("/api/v1/games/$made->{game}"), 'game') for 1 .. 3;
 	ok(eventually(sub { outcome('ratelimited') == 4 }), 'all is held then');
 	is(scalar(() = $sentry->requests), 1, 'nothing more was sent');
 	is($d->stop, 0, 'the server leaves');
@@ -365,10 +317,10 @@ subtest 'rate limits' => sub {
 subtest 'refusals are counted and told' => sub {
 	$d = start('sentry.traces_sample_rate' => 1);
 	$sentry->answer(413);
-	must(client()->get("/api/v1/games/$game"), 'game');
+	must(client()->get("/api/v1/games/$made->{game}"), 'game');
 	ok(eventually(sub { outcome('failed') == 1 }), 'the answer 413');
 	$sentry->answer(500);
-	must(client()->get("/api/v1/games/$game"), 'game');
+	must(client()->get("/api/v1/games/$made->{game}"), 'game');
 	ok(eventually(sub { outcome('failed') == 2 }), 'the answer 500');
 	$sentry->answer(200);
 	is($d->stop, 0, 'the server leaves');
@@ -383,7 +335,7 @@ subtest 'a frozen endpoint' => sub {
 	$sentry->answer('never');
 	my $rows = failed_rows();
 	for (1 .. 150) {
-		must(client()->get("/api/v1/games/$game"), 'game');
+		must(client()->get("/api/v1/games/$made->{game}"), 'game');
 	}
 	is(award(1)->{status}, 200, 'awards go on');
 	is(award(0)->{status}, 400, 'so do runs that fail');
@@ -436,7 +388,7 @@ subtest 'DSNs that are none' => sub {
 subtest 'nothing is sent without a DSN' => sub {
 	$d = start('sentry.dsn' => '', 'sentry.traces_sample_rate' => 1);
 	is(award(0)->{status}, 400, 'a run fails');
-	must(client()->get("/api/v1/games/$game"), 'game');
+	must(client()->get("/api/v1/games/$made->{game}"), 'game');
 	my $m = $d->metrics;
 	is($m->{'gamed_evidence_produced_total{class="sentry"}'}, 0,
 		'workers make no rows');

@@ -11,31 +11,12 @@ use JSON::PP ();
 use POSIX ();
 use Test::More;
 
-use Gamed::Client;
+use Gamed::Campaign;
 use Gamed::Daemon;
 use Gamed::Postgres;
 
 my $pg = Gamed::Postgres->new;
-my $d;
-my ($key, $game, $task, $strategy);
-
-# A program that fails when data.n is 0 and pays 12 / n else, which is refused
-# when it is no whole number.
-my $ast = {
-	type => 'program',
-	rules => [{
-		type => 'rule', id => 'share',
-		when => { type => 'compare', op => '>=',
-			left => { type => 'field', path => 'data.n' },
-			right => { type => 'literal', value => 0 } },
-		then => [{
-			type => 'assign_points', case_name => 'Share',
-			value => { type => 'arith', op => '/', id => 'divide',
-				left => { type => 'literal', value => 12 },
-				right => { type => 'field', path => 'data.n' } },
-		}],
-	}],
-};
+my ($d, $made);
 
 sub start {
 	my (%conf) = @_;
@@ -50,48 +31,14 @@ sub start {
 		});
 }
 
-sub client {
-	return Gamed::Client->new(port => $d->port, key => $key);
-}
-
-sub must {
-	my ($r, $what) = @_;
-
-	$r->{status} =~ /^2/ or BAIL_OUT("$what: $r->{status} $r->{body}");
-	return $r->{json};
-}
-
-sub make_campaign {
-	my ($rc, $out, $err) = $d->gamectl('--json', 'apikey', 'create',
-		'--admin', '--client', 'evidence');
-
-	BAIL_OUT("apikey: $out$err") if $rc;
-	my $made = JSON::PP::decode_json($out);
-	$key = $made->{key} // $made->{apiKey};
-	my $c = client();
-	$strategy = must($c->post('/api/v1/strategies/custom',
-		{ name => 'share', type => 'DSL_FULL', astJson => $ast }),
-		'strategy')->{id};
-	must($c->post("/api/v1/strategies/custom/$strategy/publish", {}),
-		'publish');
-	$game = must($c->post('/api/v1/games',
-		{ externalGameId => 'evidence', platform => 'test' }),
-		'game')->{gameId};
-	$task = 'measure';
-	must($c->post("/api/v1/games/$game/tasks",
-		{ externalTaskId => $task, strategyId => "custom:$strategy" }),
-		'task');
-	return;
-}
-
 # Sends awards, returns how often each status came.
 sub award {
 	my (@n) = @_;
-	my $c = client();
+	my $c = $made->client($d);
 	my %seen;
 
 	for my $n (@n) {
-		my $r = $c->post("/api/v1/games/$game/tasks/$task/points",
+		my $r = $c->post($made->awards,
 			{ externalUserId => 'user_' . $n % 7, data => { n => $n } });
 		diag "n=$n: $r->{status} $r->{body}"
 			unless $seen{ $r->{status} }++
@@ -134,7 +81,7 @@ sub settles {
 }
 
 $d = start();
-make_campaign();
+$made = Gamed::Campaign->make($d, 'evidence');
 
 subtest 'every failed run is stored with its trace' => sub {
 	my $seen = award((0) x 20, (1, 2, 3, 4, 6, 12) x 5, 7);

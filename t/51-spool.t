@@ -12,72 +12,23 @@ use POSIX ();
 use Test::More;
 use Time::HiRes qw(sleep);
 
-use Gamed::Client;
+use Gamed::Campaign;
 use Gamed::Daemon;
 use Gamed::Postgres;
 
 my $JSON = JSON::PP->new;
 my $pg = Gamed::Postgres->new;
-my ($d, $key, $mounted);
+my ($d, $made, $mounted);
 END { system('umount', '-l', $mounted) if $mounted }
-
-# Fails when data.n is 0.
-my $ast = {
-	type => 'program',
-	rules => [{
-		type => 'rule', id => 'share',
-		when => { type => 'compare', op => '>=',
-			left => { type => 'field', path => 'data.n' },
-			right => { type => 'literal', value => 0 } },
-		then => [{
-			type => 'assign_points', case_name => 'Share',
-			value => { type => 'arith', op => '/', id => 'divide',
-				left => { type => 'literal', value => 12 },
-				right => { type => 'field', path => 'data.n' } },
-		}],
-	}],
-};
-my ($game, $strategy);
-
-sub must {
-	my ($r, $what) = @_;
-
-	$r->{status} =~ /^2/ or BAIL_OUT("$what: $r->{status} $r->{body}");
-	return $r->{json};
-}
-
-sub client { return Gamed::Client->new(port => $d->port, key => $key) }
-
-sub make_campaign {
-	my ($rc, $out, $err) = $d->gamectl('--json', 'apikey', 'create',
-		'--admin', '--client', 'spool');
-
-	BAIL_OUT("apikey: $out$err") if $rc;
-	my $made = $JSON->decode($out);
-	$key = $made->{key} // $made->{apiKey};
-	my $c = client();
-	$strategy = must($c->post('/api/v1/strategies/custom',
-		{ name => 'share', type => 'DSL_FULL', astJson => $ast }),
-		'strategy')->{id};
-	must($c->post("/api/v1/strategies/custom/$strategy/publish", {}),
-		'publish');
-	$game = must($c->post('/api/v1/games',
-		{ externalGameId => 'spool', platform => 'test' }),
-		'game')->{gameId};
-	must($c->post("/api/v1/games/$game/tasks",
-		{ externalTaskId => 'measure', strategyId => "custom:$strategy" }),
-		'task');
-	return;
-}
 
 # Sends awards that fail in the program; returns how many were run.
 sub fail_runs {
 	my ($n) = @_;
-	my $c = client();
+	my $c = $made->client($d);
 	my $ran = 0;
 
 	for (1 .. $n) {
-		my $r = $c->post("/api/v1/games/$game/tasks/measure/points",
+		my $r = $c->post($made->awards,
 			{ externalUserId => "user_$_", data => { n => 0 } });
 		$ran++ if $r->{status} == 400;
 	}
@@ -161,7 +112,7 @@ sub segments {
 }
 
 $d = start();
-make_campaign();
+$made = Gamed::Campaign->make($d, 'spool');
 
 subtest 'the logger is killed at random moments' => sub {
 	my $before = settles('before');
