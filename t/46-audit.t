@@ -391,12 +391,13 @@ subtest 'the logger stands still' => sub {
 
 # ---- bodies on request, and none at all ---------------------------------------------
 
-$d->write_conf('audit.details' => 'full');
+$d->write_conf('audit.details' => 'full', 'evidence.mask' => '[secret, strategyId]');
 $d->reload;
 $_->close for $c, $anybody;
 @expected = ();
 $game = step($c, POST => '/games',
-	{ externalGameId => 'whole', platform => 'test' }, 200,
+	{ externalGameId => 'whole', platform => 'test', strategyId => 'default' },
+	200,
 	'INFO game|Game creation|externalGameId platform strategyId params '
 		. 'apiKey_used oauth_user_id',
 	'SUCCESS game|Game creation successful|body gameId')->{gameId};
@@ -404,7 +405,7 @@ step($c, POST => "/games/$game/tasks", { externalTaskId => 'walk' }, 200,
 	'INFO game|Task creation|gameId body',
 	'SUCCESS game|Task creation successful|gameId body');
 step($c, POST => "/games/$game/tasks/none/points",
-	{ externalUserId => 'user_1', data => { a => 1 } }, 404,
+	{ externalUserId => 'user_1', data => { a => 1, secret => [ 'x' ] } }, 404,
 	"INFO game|Points assignment to user|$award body",
 	"ERROR game|Points assignment to user failed|$failed traceback");
 my $whole = "step-$seq";
@@ -413,7 +414,14 @@ step($c, PATCH => "/games/$game", { platform => 'w' x 60000 }, 200,
 	'SUCCESS game|Game update successful|gameId');
 judge('full');
 is_deeply($JSON->decode((rows_of($whole))[0]{details})->{body},
-	{ externalUserId => 'user_1', data => { a => 1 } }, 'the body as sent');
+	{ externalUserId => 'user_1', data => { a => 1, secret => '***' } },
+	'the body as sent, but what evidence.mask hides');
+is($pg->psql(q{SELECT string_agg(DISTINCT coalesce(details->>'strategyId',
+	details->'body'->>'strategyId'), ' ') FROM logs
+	WHERE message LIKE 'Game creation%' AND details->>'correlationId'
+	IN (SELECT details->>'correlationId' FROM logs
+	WHERE details->>'externalGameId' = 'whole')}), '***',
+	'a member of it on its own, too');
 
 $d->write_conf('audit.enabled' => 'false');
 $d->reload;

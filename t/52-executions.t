@@ -141,6 +141,8 @@ subtest 'pages' => sub {
 	my %ids = map { $_->{id} => 1 } @{ $first->{items} }, @{ $rest->{items} };
 	is(scalar keys %ids, 9, 'also of rows of one instant');
 	is($rest->{nextCursor}, undef, 'the last page says so');
+	is(listed('limit=9')->{nextCursor}, undef, 'also when it is full');
+	ok(defined listed('limit=8')->{nextCursor}, 'unlike the one before');
 };
 
 subtest 'filters' => sub {

@@ -10,6 +10,7 @@
 #include "ipc/trace_send.h"
 #include "shm/shm_layout.h"
 #include "svc/app.h"
+#include "svc/svc_evidence.h"
 
 #define V1        "/api/v1"
 #define NOTES_MAX 12
@@ -23,7 +24,8 @@
  *	error		"<status>: <detail>"
  *	errorType	a word for the kind of failure
  *	traceback	null: there is none
- * `!` behind a key: with audit.details = full only.
+ * `!` behind a key: with audit.details = full only, the keys of evidence.mask
+ * hidden.
  */
 struct audit_text {
 	const char *message; /* NULL: no such row */
@@ -375,6 +377,14 @@ static void put_value(struct json_out *o, struct http_req *req,
 		json_out_null(o);
 }
 
+static void put_masked(
+	struct json_out *o, const struct http_req *req, const struct jv *v)
+{
+	const struct app *app = req->app;
+
+	json_out_raw(o, svc_evidence_text(app->evidence, v));
+}
+
 static void put_key(struct json_out *o, struct http_req *req,
 	const struct audit_call *c, const char *key)
 {
@@ -392,9 +402,28 @@ static void put_key(struct json_out *o, struct http_req *req,
 		json_out_null(o);
 	else if ((strcmp(key, "body") == 0 || strcmp(key, "schema") == 0) &&
 		 req->has_json)
-		json_out_val(o, &req->json);
+		put_masked(o, req, &req->json);
 	else
 		put_value(o, req, c, key);
+}
+
+/* What a caller sent keeps to evidence.mask. */
+static void put_caller_text(struct json_out *o, struct http_req *req,
+	const struct audit_call *c, const char *key)
+{
+	const struct app *app = req->app;
+	const struct jv *member =
+		req->has_json ? jv_member(&req->json, key) : NULL;
+
+	if (member == NULL || find_note(c, key) != NULL) {
+		put_key(o, req, c, key);
+		return;
+	}
+	json_out_key(o, key);
+	if (svc_evidence_is_masked(app->evidence, str_from(key)))
+		json_out_cstr(o, "***");
+	else
+		put_masked(o, req, member);
 }
 
 static void put_details(struct buf *b, struct http_req *req,
@@ -414,8 +443,10 @@ static void put_details(struct buf *b, struct http_req *req,
 			len = sizeof(key) - 1;
 		memcpy(key, keys, len);
 		key[len] = '\0';
-		if (!is_caller_text || is_full)
+		if (!is_caller_text)
 			put_key(&o, req, c, key);
+		else if (is_full)
+			put_caller_text(&o, req, c, key);
 		keys += n + (keys[n] == ' ');
 	}
 	json_out_obj_end(&o);

@@ -180,6 +180,7 @@ static void on_list(struct store_op *op, const struct db_reply *rep)
 	struct json_out o;
 	struct buf b;
 	int row = 0;
+	bool more;
 
 	if (api_no_strategy(c->req, rep))
 		return;
@@ -188,7 +189,9 @@ static void on_list(struct store_op *op, const struct db_reply *rep)
 	json_out_obj(&o);
 	json_out_key(&o, "items");
 	json_out_arr(&o);
-	for (; row < db_res_rows(rep->res[0]); row++) {
+	/* one row more than the page was asked for */
+	more = db_res_rows(rep->res[0]) > c->filter.limit;
+	for (; row < db_res_rows(rep->res[0]) && row < c->filter.limit; row++) {
 		if (!store_run_row(rep->res[0], row, &run))
 			break;
 		json_out_obj(&o);
@@ -196,7 +199,7 @@ static void on_list(struct store_op *op, const struct db_reply *rep)
 		json_out_obj_end(&o);
 	}
 	json_out_arr_end(&o);
-	if (row == c->filter.limit) {
+	if (more) {
 		show_cursor(&o, &run.mark);
 	} else {
 		json_out_key(&o, "nextCursor");

@@ -249,6 +249,7 @@ static void note_error(struct copy_conn *c, const PGresult *res)
 {
 	const char *state = PQresultErrorField(res, PG_DIAG_SQLSTATE);
 	const char *text = PQresultErrorField(res, PG_DIAG_MESSAGE_PRIMARY);
+	const char *name = PQresultErrorField(res, PG_DIAG_CONSTRAINT_NAME);
 	const char *sev =
 		PQresultErrorField(res, PG_DIAG_SEVERITY_NONLOCALIZED);
 
@@ -259,6 +260,8 @@ static void note_error(struct copy_conn *c, const PGresult *res)
 		return;
 	snprintf(c->reply.sqlstate, sizeof(c->reply.sqlstate), "%s",
 		state ? state : "");
+	snprintf(c->reply.constraint, sizeof(c->reply.constraint), "%s",
+		name ? name : "");
 	last_line(c->reply.message, sizeof(c->reply.message),
 		text ? text : PQresultErrorMessage(res));
 }

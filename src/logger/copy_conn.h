@@ -24,7 +24,8 @@ enum copy_outcome {
 
 struct copy_reply {
 	enum copy_outcome outcome;
-	char sqlstate[6]; /* "" when the server said nothing */
+	char sqlstate[6];    /* "" when the server said nothing */
+	char constraint[64]; /* that refused a row; "" for none */
 	char message[256];
 };
 

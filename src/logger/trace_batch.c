@@ -41,7 +41,7 @@ static struct ev_item *item_new(const struct ev_row *row)
 	it->at_ms = clock_mono_ms();
 	it->type = row->type;
 	it->cls = row->cls;
-	it->without_caller = false;
+	it->without = 0;
 	it->is_bad = false;
 	it->is_old = false;
 	it->pos = (struct spool_pos){0, 0};

@@ -23,7 +23,7 @@ struct ev_item {
 	uint64_t at_ms; /* received, monotonic */
 	enum evidence_type type;
 	enum evidence_class cls;
-	bool without_caller;  /* its foreign keys were refused */
+	unsigned without;     /* enum trace_ref: refused by foreign keys */
 	bool is_bad;          /* cannot be read */
 	bool is_old;          /* a predecessor may have stored it */
 	struct spool_pos pos; /* segment 0: not in the spool */

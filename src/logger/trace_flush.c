@@ -98,7 +98,7 @@ static void quarantine(struct trace_flush *f, const struct ev_item *it,
 
 	buf_init(&line, 0);
 	if (trace_row_read(&f->row, it->type, (struct str){it->body, it->len},
-		    it->without_caller) < 0)
+		    it->without) < 0)
 		goto out;
 	quarantine_line(&line, &f->row, why);
 	fd = open(f->conf.quarantine_path,
@@ -130,7 +130,7 @@ static void build_lines(
 			continue;
 		if (trace_row_read(&f->row, (*it)->type,
 			    (struct str){(*it)->body, (*it)->len},
-			    (*it)->without_caller) < 0 ||
+			    (*it)->without) < 0 ||
 			f->row.table != l->batch.table) {
 			/* rows of its class leave in order: range_stored */
 			(*it)->is_bad = true;
@@ -167,6 +167,18 @@ static void range_stored(struct trace_flush *f)
 	f->backoff_ms = BACKOFF_MIN_MS;
 }
 
+/* Empties the column that a foreign key refused; false: it is empty. */
+static bool drop_ref(const struct trace_flush *f, struct ev_item *it,
+	const struct copy_reply *why)
+{
+	unsigned before = it->without;
+
+	if (strcmp(why->sqlstate, "23503") == 0)
+		it->without |=
+			trace_table_refs(f->now->batch.table, why->constraint);
+	return it->without != before;
+}
+
 /* Halves the range; a row that stands alone goes to quarantine. */
 static void range_refused(struct trace_flush *f, const struct copy_reply *why)
 {
@@ -180,11 +192,8 @@ static void range_refused(struct trace_flush *f, const struct copy_reply *why)
 			(struct range){r.lo, mid, r.staged};
 		return;
 	}
-	if (*it != NULL && strcmp(why->sqlstate, "23503") == 0 &&
-		(*it)->cls == EV_AUDIT && !(*it)->without_caller) {
-		(*it)->without_caller = true; /* and once more */
-		return;
-	}
+	if (*it != NULL && drop_ref(f, *it, why))
+		return; /* and once more */
 	if (*it != NULL) {
 		log_warnx_limited("row refused by the database, kept in %s: "
 				  "%s %s",

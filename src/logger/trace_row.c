@@ -47,6 +47,18 @@ const char *trace_table_columns(enum trace_table t)
 	return tables[t].columns;
 }
 
+/* Names of foreign keys hold that of their column, whatever they add to it. */
+unsigned trace_table_refs(enum trace_table t, const char *constraint)
+{
+	if (t != TRACE_LOGS)
+		return 0;
+	if (strstr(constraint, "apiKey_used") != NULL)
+		return TRACE_REF_KEY;
+	if (strstr(constraint, "oauth_user_id") != NULL)
+		return TRACE_REF_SUBJECT;
+	return TRACE_REF_KEY | TRACE_REF_SUBJECT;
+}
+
 void trace_row_init(struct trace_row *r)
 {
 	memset(r, 0, sizeof(*r));
@@ -365,7 +377,7 @@ static void kv_unless_null(struct json_out *o, const char *key, struct str s)
 
 /* The members of `details` behind those that are added here. */
 static void col_details(
-	struct cols *c, const struct audit_rec *rec, bool without_caller)
+	struct cols *c, const struct audit_rec *rec, unsigned without)
 {
 	struct str d = str_trim(rec->details_json);
 	struct json_out *o = &c->json;
@@ -374,10 +386,10 @@ static void col_details(
 
 	json_out_obj(o);
 	kv_unless_null(o, "correlationId", rec->correlation_id);
-	if (without_caller) {
+	if (without & TRACE_REF_KEY)
 		kv_unless_null(o, "apiKey_unresolved", rec->api_key);
+	if (without & TRACE_REF_SUBJECT)
 		kv_unless_null(o, "oauth_user_id_unresolved", rec->subject);
-	}
 	if (d.len > 2 && d.p[0] == '{') {
 		d = str_trim((struct str){d.p + 1, d.len - 1});
 		if (b->len > start + 1 && d.len > 1)
@@ -388,7 +400,7 @@ static void col_details(
 }
 
 static void read_audit(
-	struct cols *c, const struct audit_rec *rec, bool without_caller)
+	struct cols *c, const struct audit_rec *rec, unsigned without)
 {
 	struct str none = {NULL, 0};
 
@@ -396,18 +408,18 @@ static void read_audit(
 	col_uuid(c, &rec->id);
 	col_time(c, rec->at_us);
 	col_time(c, rec->at_us);
-	col_text(c, without_caller ? none : rec->api_key);
-	col_text(c, without_caller ? none : rec->subject);
+	col_text(c, without & TRACE_REF_KEY ? none : rec->api_key);
+	col_text(c, without & TRACE_REF_SUBJECT ? none : rec->subject);
 	col_text(c, rec->level);
 	col_text(c, rec->message);
 	col_text(c, rec->module);
-	col_details(c, rec, without_caller);
+	col_details(c, rec, without);
 }
 
 /* ---- interface ---------------------------------------------------------- */
 
 int trace_row_read(struct trace_row *r, enum evidence_type type,
-	struct str body, bool without_caller)
+	struct str body, unsigned without)
 {
 	struct cols c = {.row = r};
 	struct audit_rec audit;
@@ -426,7 +438,7 @@ int trace_row_read(struct trace_row *r, enum evidence_type type,
 		if (audit_rec_decode(body, &audit) < 0)
 			return -1;
 		r->table = TRACE_LOGS;
-		read_audit(&c, &audit, without_caller);
+		read_audit(&c, &audit, without);
 		break;
 	default: /* a byte from a socket */
 		return -1;

@@ -14,6 +14,9 @@
 
 enum trace_table { TRACE_RUNS, TRACE_LOGS };
 
+/* Columns that name rows of other tables, as bits. */
+enum trace_ref { TRACE_REF_KEY = 1, TRACE_REF_SUBJECT = 2 };
+
 #define TRACE_COLS_MAX 26
 
 struct trace_row {
@@ -29,12 +32,11 @@ struct trace_row {
 void trace_row_init(struct trace_row *r);
 void trace_row_fini(struct trace_row *r);
 /*
- * Reads a record.  without_caller leaves the columns with foreign keys empty
- * and keeps their values in `details` (observability.md 2.2).  -1: the record
- * cannot be read.
+ * Reads a record.  Columns of `without` stay empty, their values are kept in
+ * `details` (observability.md 2.2).  -1: the record cannot be read.
  */
 int trace_row_read(struct trace_row *r, enum evidence_type type,
-	struct str body, bool without_caller) MUST_CHECK;
+	struct str body, unsigned without) MUST_CHECK;
 /* One line of COPY's text format. */
 void trace_row_copy(const struct trace_row *r, struct buf *out);
 /* One JSON object: column name to text or null. */
@@ -44,5 +46,7 @@ enum trace_table trace_table_of(enum evidence_class cls);
 const char *trace_table_name(enum trace_table t);
 /* Comma-separated, quoted, in the order of trace_row.col. */
 const char *trace_table_columns(enum trace_table t);
+/* What a foreign key refers by; all of the table for one that is not known. */
+unsigned trace_table_refs(enum trace_table t, const char *constraint);
 
 #endif

@@ -76,7 +76,7 @@ void store_runs_list(struct store_op *op, struct db_pool *db,
 		store_op_uuid(op, &f->after.id);
 	else
 		store_op_null(op);
-	store_op_int(op, f->limit);
+	store_op_int(op, f->limit + 1);
 	store_op_run(op, db, DB_LANE_READ, &list);
 }
 

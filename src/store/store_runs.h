@@ -25,7 +25,7 @@ struct store_runs_filter {
 	int64_t since_us, until_us;
 	bool has_after; /* those behind the mark only */
 	struct store_runs_mark after;
-	int64_t limit;
+	int64_t limit; /* and one more, which shows that there is more */
 };
 
 /* What f points to must live until the callback ran.  No row: the strategy

@@ -112,7 +112,7 @@ uint8_t *svc_evidence_arms(
 
 /* ---- masked event data ----------------------------------------------- */
 
-static bool is_masked(const struct svc_evidence *e, struct str key)
+bool svc_evidence_is_masked(const struct svc_evidence *e, struct str key)
 {
 	for (unsigned i = 0; i < e->mask_cnt; i++)
 		if (str_eq(e->mask[i], key))
@@ -135,7 +135,7 @@ static void put_masked(
 			const struct jv_member *m = &v->u.obj[i];
 
 			json_out_key_str(o, m->key);
-			if (is_masked(e, m->key))
+			if (svc_evidence_is_masked(e, m->key))
 				json_out_cstr(o, "***");
 			else
 				put_masked(e, o, &m->val);
@@ -167,7 +167,9 @@ static const struct jv masked = {
 static const struct jv *field_value(const struct svc_evidence *e,
 	const struct dsl_field_ref *ref, const struct jv *v)
 {
-	return ref->field == DSL_F_DATA && is_masked(e, ref->key) ? &masked : v;
+	return ref->field == DSL_F_DATA && svc_evidence_is_masked(e, ref->key)
+		       ? &masked
+		       : v;
 }
 
 /* ---- the row ---------------------------------------------------------- */

@@ -21,6 +21,8 @@ void svc_evidence_free(struct svc_evidence **e);
 /* A value as JSON text, the keys of evidence.mask hidden; until the next call
  * or run. */
 struct str svc_evidence_text(struct svc_evidence *e, const struct jv *v);
+/* The value of such a key is hidden. */
+bool svc_evidence_is_masked(const struct svc_evidence *e, struct str key);
 
 /* The worker's one trace buffer, emptied: for the next run. */
 struct dsl_trace *svc_evidence_trace(struct svc_evidence *e);

@@ -525,6 +525,46 @@ Test(logger, stores_runs_and_audit_rows, .timeout = 120)
 	rig_fini();
 }
 
+/* The one of two names that the database does not know is put elsewhere. */
+Test(logger, keeps_the_caller_that_is_known, .timeout = 120)
+{
+	const struct str keys[] = {STR("gme_gone"), STR("gme_known")};
+	const struct str subjects[] = {STR("gone"), STR("known")};
+
+	rig_init(getenv(CLUSTER_ENV));
+	run_sql(rig.pg, "INSERT INTO oauthusers (id, provider_user_id) VALUES "
+			"(gen_random_uuid(), 'known')");
+	run_sql(rig.pg, "INSERT INTO apikey (id, \"apiKey\", "
+			"\"apiKeyHash\", client, \"createdBy\") VALUES "
+			"(gen_random_uuid(), 'gme_known', 'x', 'x', 'known')");
+	logger_start();
+	worker_start();
+	for (unsigned i = 0; i < 4; i++) {
+		struct audit_rec audit = {.at_us = (int64_t)i,
+			.level = STR("INFO"),
+			.api_key = keys[i & 1],
+			.subject = subjects[i >> 1]};
+
+		uuid_make_v7(&audit.id);
+		trace_send_audit(rig.send, &audit);
+	}
+	turn();
+	worker_stop();
+	logger_join();
+	expect_identity();
+	cr_expect_eq(total_dropped(), 0);
+	cr_expect_str_eq(
+		ask("SELECT string_agg(concat_ws(' ', coalesce("
+		    "\"apiKey_used\", '-'), coalesce(oauth_user_id, '-'), "
+		    "details), '; ' ORDER BY created_at) FROM logs"),
+		"- - {\"apiKey_unresolved\":\"gme_gone\","
+		"\"oauth_user_id_unresolved\":\"gone\"}; "
+		"gme_known - {\"oauth_user_id_unresolved\":\"gone\"}; "
+		"- known {\"apiKey_unresolved\":\"gme_gone\"}; "
+		"gme_known known {}");
+	rig_fini();
+}
+
 Test(logger, makes_any_text_storable, .timeout = 120)
 {
 	struct run_rec r = a_run(EV_ERROR);
