@@ -14,7 +14,7 @@
 
 #define TOP_NAME_MAX       116 /* bytes of a realm or a code, with the NUL */
 #define TOP_MS_FIRST       5   /* first of SHM_DSL_EDGES */
-#define TOP_STRATEGIES_MAX SHM_STRATEGIES_MAX
+#define TOP_STRATEGIES_MAX SHM_PROGRAMS_MAX
 
 struct top_process {
 	char role[16];

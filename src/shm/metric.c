@@ -190,28 +190,6 @@ void metric_dsl(struct str realm, unsigned type, unsigned status,
 			1);
 }
 
-void metric_strategy(struct str label, unsigned status, const char *code,
-	uint64_t duration_ns, uint32_t nodes)
-{
-	struct shm_head *h = &shm_map()->head;
-	unsigned at = shm_label_claim(h->strategy, SHM_STRATEGIES_MAX, label);
-	struct shm_strategy *t = &shm_own()->strategy[at];
-
-	assert(status < SHM_DSL_STATUSES);
-	if (at == SHM_STRATEGIES_MAX - 1)
-		metric_inc(M_LABEL_OVERFLOW_STRATEGY);
-	if (duration_ns > INT64_MAX)
-		duration_ns = 0;
-	shm_add(&t->bucket[bucket_of(dsl_ns, NELEM(dsl_ns), duration_ns)], 1);
-	shm_add(&t->runs[status], 1);
-	shm_add(&t->duration_ns, duration_ns);
-	shm_add(&t->nodes, nodes);
-	if (status != 0)
-		shm_put(&t->code, shm_label_claim(h->code, SHM_CODES_MAX,
-					  or_unknown(str_from(code))) +
-					  1);
-}
-
 void metric_dsl_dropped(struct str realm, unsigned type)
 {
 	unsigned at = realm_of(&shm_map()->head, realm);

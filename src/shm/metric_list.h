@@ -216,8 +216,6 @@ METRIC(M_LABEL_OVERFLOW_REALM, C, "gamed_metric_label_overflow_total",
 	"Observations counted under _other since a label table was full")
 METRIC(M_LABEL_OVERFLOW_CODE, C, "gamed_metric_label_overflow_total",
 	"family=\"code\"", "")
-METRIC(M_LABEL_OVERFLOW_STRATEGY, C, "gamed_metric_label_overflow_total",
-	"family=\"strategy\"", "")
 METRIC(M_LABEL_OVERFLOW_SERIES, C, "gamed_metric_label_overflow_total",
 	"family=\"dsl_execution_errors_total\"", "")
 METRIC(M_LABEL_OVERFLOW_PROGRAM, C, "gamed_metric_label_overflow_total",

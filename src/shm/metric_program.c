@@ -76,8 +76,8 @@ static void claim_arms(struct metric_program *m,
 }
 
 void metric_program_claim(struct metric_program *m_r, struct str id,
-	int32_t version, struct str sha256, const struct metric_place *places,
-	unsigned places_cnt)
+	int32_t version, struct str sha256, struct str about,
+	const struct metric_place *places, unsigned places_cnt)
 {
 	char name[SHM_LABEL_MAX + 1];
 	size_t digits =
@@ -90,7 +90,10 @@ void metric_program_claim(struct metric_program *m_r, struct str id,
 	if (len > 0 && len < (int)sizeof(name))
 		m_r->at = shm_label_claim(shm_map()->head.program,
 			SHM_PROGRAMS_MAX, (struct str){name, (size_t)len});
-	if (m_r->at != OTHER_VERSION && places_cnt > 0)
+	if (m_r->at == OTHER_VERSION)
+		return;
+	shm_label_put(&shm_map()->head.about[m_r->at], about);
+	if (places_cnt > 0)
 		claim_arms(m_r, places, places_cnt);
 }
 
@@ -345,4 +348,47 @@ bool metric_read_outcome(unsigned i, struct metric_outcome *o_r)
 		if (is_counting(&map->slot[s]))
 			sum_outcome(o_r, &map->slot[s].outcome[i]);
 	return true;
+}
+
+/* `worst` holds the most failures of one code so far. */
+static void add_outcome(struct metric_strategy *s,
+	const struct metric_outcome *o, uint64_t *worst)
+{
+	s->runs[o->status] += o->runs;
+	for (unsigned i = 0; i < SHM_DSL_BUCKETS; i++)
+		s->bucket[i] += o->bucket[i];
+	s->duration_ns += o->duration_ns;
+	s->nodes += o->nodes;
+	if (!o->has_code || o->runs <= *worst)
+		return;
+	*worst = o->runs;
+	s->code = o->code;
+}
+
+unsigned metric_read_strategies(struct metric_strategy list_r[SHM_PROGRAMS_MAX])
+{
+	const struct shm_head *h = &shm_map()->head;
+	struct metric_strategy *of[SHM_PROGRAMS_MAX] = {NULL};
+	uint64_t worst[SHM_PROGRAMS_MAX] = {0};
+	struct metric_outcome o;
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < SHM_OUTCOMES_MAX; i++) {
+		struct metric_strategy *s;
+
+		if (!metric_read_outcome(i, &o) || o.runs == 0)
+			continue;
+		s = of[o.version];
+		if (s == NULL) {
+			s = &list_r[n];
+			memset(s, 0, sizeof(*s));
+			if (!metric_read_version(o.version, &s->version))
+				continue;
+			(void)!read_text(&h->about[o.version], &s->about);
+			of[o.version] = s;
+			n++;
+		}
+		add_outcome(s, &o, &worst[o.version]);
+	}
+	return n;
 }

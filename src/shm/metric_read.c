@@ -234,55 +234,6 @@ static void read_counters(struct metric_totals *t, const struct shm_slot *s)
 			t->plain[m] += shm_get(&s->plain[m]);
 }
 
-/* ---- stored strategies -------------------------------------------------- */
-
-static void sum_strategy(
-	struct metric_strategy *m, unsigned at, const struct names *n)
-{
-	uint64_t most = 0;
-
-	for (unsigned i = 0; i < SHM_SLOTS_MAX; i++) {
-		const struct shm_slot *s = &shm_map()->slot[i];
-		const struct shm_strategy *from = &s->strategy[at];
-		uint32_t role = shm_get32(&s->role);
-		uint64_t code, failed = 0;
-
-		if (shm_get32(&s->starts) == 0 ||
-			(role != SHM_WORKER && role != SHM_FREE))
-			continue;
-		sum(m->runs, from->runs, SHM_DSL_STATUSES);
-		sum(m->bucket, from->bucket, SHM_DSL_BUCKETS);
-		m->duration_ns += shm_get(&from->duration_ns);
-		m->nodes += shm_get(&from->nodes);
-		for (unsigned k = 1; k < SHM_DSL_STATUSES; k++)
-			failed += shm_get(&from->runs[k]);
-		code = shm_get(&from->code);
-		if (failed <= most || code == 0 || code > SHM_CODES_MAX ||
-			!n->has_code[code - 1])
-			continue;
-		most = failed;
-		m->code = n->code[code - 1];
-	}
-}
-
-static void read_strategies(struct metric_totals *t, const struct names *n)
-{
-	const struct shm_head *h = &shm_map()->head;
-
-	for (unsigned i = 0; i < SHM_STRATEGIES_MAX; i++) {
-		bool other = i == SHM_STRATEGIES_MAX - 1;
-		struct metric_strategy *m = &t->strategy[t->strategy_cnt];
-
-		if (other ? t->plain[M_LABEL_OVERFLOW_STRATEGY] == 0
-			  : shm_get(&h->strategy[i].hash) == 0)
-			continue;
-		if (!read_label(&h->strategy[i], &m->label))
-			continue;
-		t->strategy_cnt++;
-		sum_strategy(m, i, n);
-	}
-}
-
 /* ---- errors ------------------------------------------------------------- */
 
 static uint64_t sum_errors(unsigned series)
@@ -406,7 +357,6 @@ static void read_all(
 	for (unsigned i = 0; i < SHM_SLOTS_MAX; i++)
 		if (read_role(&map->slot[i], &role))
 			read_slot(t, &map->slot[i], role, &n, routes_cnt);
-	read_strategies(t, &n);
 	read_errors(t, &n);
 	for (unsigned c = 0; c < SHM_EV_CLASSES; c++) {
 		read_evidence(&t->evidence[c], c);

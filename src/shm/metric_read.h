@@ -53,15 +53,6 @@ struct metric_realm {
 	struct metric_dsl_sum type[SHM_DSL_TYPES];
 };
 
-/* Label as of metric_strategy, "_other" for those without one. */
-struct metric_strategy {
-	struct metric_label label;
-	uint64_t runs[SHM_DSL_STATUSES];
-	uint64_t bucket[SHM_DSL_BUCKETS]; /* not cumulative */
-	uint64_t duration_ns, nodes;
-	struct metric_label code; /* of a late failure, or empty */
-};
-
 /* In all live slots, and the most of one of them. */
 struct metric_level_sum {
 	uint64_t now, most;
@@ -107,8 +98,6 @@ struct metric_totals {
 	struct metric_route route[SHM_ROUTES_MAX]; /* the first routes_cnt */
 	struct metric_realm realm[SHM_REALMS_MAX];
 	unsigned realm_cnt;
-	struct metric_strategy strategy[SHM_STRATEGIES_MAX];
-	unsigned strategy_cnt;
 	struct metric_error error[SHM_SERIES_MAX];
 	unsigned error_cnt;
 };
@@ -159,6 +148,19 @@ struct metric_outcome {
 int64_t metric_boot_us(void);
 /* i below SHM_OUTCOMES_MAX; false: there is none at i. */
 bool metric_read_outcome(unsigned i, struct metric_outcome *o_r);
+
+/* The outcomes of one version together. */
+struct metric_strategy {
+	struct metric_version version;
+	struct metric_label about; /* as of metric_program_claim, or empty */
+	uint64_t runs[SHM_DSL_STATUSES];
+	uint64_t bucket[SHM_DSL_BUCKETS]; /* not cumulative */
+	uint64_t duration_ns, nodes;
+	struct metric_label code; /* of most failures, or empty */
+};
+/* Fills list_r and returns how many there are. */
+unsigned metric_read_strategies(
+	struct metric_strategy list_r[SHM_PROGRAMS_MAX]);
 
 /* 'C' counter, 'G' gauge, 'M' maximum. */
 struct metric_info {

@@ -58,7 +58,6 @@ static struct shm *map_new(int flags)
 	shm_put32(&h->scrapes, 1);
 	label_write(&h->realm[SHM_REALMS_MAX - 1], STR(OTHER));
 	label_write(&h->code[SHM_CODES_MAX - 1], STR(OTHER));
-	label_write(&h->strategy[SHM_STRATEGIES_MAX - 1], STR(OTHER));
 	label_write(&h->program[SHM_PROGRAMS_MAX - 1], STR(OTHER));
 	label_write(&h->case_name[SHM_CASES_MAX - 1], STR(OTHER));
 	for (unsigned status = 0; status < SHM_DSL_STATUSES; status++)
@@ -274,6 +273,18 @@ unsigned shm_label_claim(struct shm_label *table, unsigned cnt, struct str text)
 			return at;
 	}
 	return room;
+}
+
+void shm_label_put(struct shm_label *l, struct str text)
+{
+	uint64_t hash = str_hash(text, 0) | 1, seen = 0;
+
+	if (text.len > SHM_LABEL_MAX)
+		return;
+	if (atomic_compare_exchange_strong(&l->hash, &seen, hash))
+		label_write(l, text);
+	else if (seen == hash)
+		(void)label_is(l, text); /* finishes what another began */
 }
 
 /* ---- deaths ------------------------------------------------------------- */

@@ -20,7 +20,6 @@
 #define SHM_ROUTES_MAX     128
 #define SHM_REALMS_MAX     256 /* the last one is _other */
 #define SHM_CODES_MAX      64  /* the last one is _other */
-#define SHM_STRATEGIES_MAX 256 /* the last one is _other */
 #define SHM_SERIES_MAX     512 /* of realm, type and code; see metric_dsl */
 #define SHM_STATUS_CLASSES 5   /* 1xx to 5xx */
 #define SHM_DSL_TYPES      2
@@ -146,11 +145,6 @@ void metric_http(unsigned route, int status, uint64_t duration_ns,
 /* type 0 DSL_FULL, 1 DSL_EXTEND; status as enum dsl_status; code NULL: ok. */
 void metric_dsl(struct str realm, unsigned type, unsigned status,
 	const char *code, uint64_t duration_ns, uint32_t nodes);
-/* The same run by stored strategy, for the admin socket: no series of the
- * exposition.  The label is id, version, type, realm and name, each but the
- * last with a newline behind it, cut to 112 bytes of UTF-8. */
-void metric_strategy(struct str label, unsigned status, const char *code,
-	uint64_t duration_ns, uint32_t nodes);
 void metric_dsl_dropped(struct str realm, unsigned type);
 /* The series of the realm exist from now on, at zero. */
 void metric_dsl_known(struct str realm);
@@ -172,10 +166,11 @@ struct metric_place {
 	unsigned section, rule, branch;
 };
 #define SHM_SHA256_MAX 16 /* digits of the hash that tell programs apart */
-/* Once for each holder of *m_r, which starts cleared. */
+/* Once for each holder of *m_r, which starts cleared.  `about` is for people,
+ * at most 112 bytes of UTF-8: type, realm and name, newlines between them. */
 void metric_program_claim(struct metric_program *m_r, struct str id,
-	int32_t version, struct str sha256, const struct metric_place *places,
-	unsigned places_cnt);
+	int32_t version, struct str sha256, struct str about,
+	const struct metric_place *places, unsigned places_cnt);
 
 /* Bits of what became of an arm, as enum dsl_arm_hit. */
 #define SHM_ARM_EVALUATED 1

@@ -15,7 +15,7 @@
 #include "shm/shm.h"
 
 #define SHM_MAGIC   0x316d6873646d6167ULL /* "gamdshm1" */
-#define SHM_VERSION 3
+#define SHM_VERSION 4
 
 typedef _Atomic uint64_t shm_u64;
 typedef _Atomic uint32_t shm_u32;
@@ -52,11 +52,11 @@ struct shm_head {
 	shm_u32 generation[SHM_GENERATIONS];
 	struct shm_label realm[SHM_REALMS_MAX]; /* the last one is _other */
 	struct shm_label code[SHM_CODES_MAX];   /* the last one is _other */
-	struct shm_label strategy[SHM_STRATEGIES_MAX]; /* as realm */
 	/* Anybody, once: SHM_SERIES_KEY of realm, type and code; 0: free. */
 	shm_u64 series[SHM_SERIES_MAX];
 	/* Exact counts: metric_program.c. */
 	struct shm_label program[SHM_PROGRAMS_MAX]; /* id:version:hash */
+	struct shm_label about[SHM_PROGRAMS_MAX];   /* type\nrealm\nname */
 	/* SHM_ARMS_KEY, once; 0: none yet. */
 	shm_u64 program_arms[SHM_PROGRAMS_MAX];
 	shm_u32 arms_used; /* of arm_place and the slots' arm */
@@ -134,16 +134,6 @@ struct shm_dsl {
 	shm_u64 unused[10];
 };
 
-/* Runs of one stored strategy; 2 cache lines. */
-struct shm_strategy {
-	shm_u64 bucket[SHM_DSL_BUCKETS]; /* all statuses, not cumulative */
-	shm_u64 runs[SHM_DSL_STATUSES];
-	shm_u64 duration_ns;
-	shm_u64 nodes;
-	shm_u64 code; /* index + 1 of the last failure's code, 0: none */
-	shm_u64 unused[9];
-};
-
 struct shm_slot {
 	shm_u32 role; /* enum shm_role, of the last holder */
 	shm_u32 pid;
@@ -168,7 +158,6 @@ struct shm_slot {
 	HOT_ALIGNED struct shm_route route[SHM_ROUTES_MAX];
 	shm_u64 errors[SHM_SERIES_MAX];
 	struct shm_dsl dsl[SHM_REALMS_MAX][SHM_DSL_TYPES];
-	HOT_ALIGNED struct shm_strategy strategy[SHM_STRATEGIES_MAX];
 	HOT_ALIGNED struct shm_arm arm[SHM_ARMS_MAX];
 	struct shm_outcome outcome[SHM_OUTCOMES_MAX];
 };
@@ -181,7 +170,6 @@ struct shm {
 _Static_assert(sizeof(struct shm_label) == 128, "label");
 _Static_assert(sizeof(struct shm_route) == 128, "route");
 _Static_assert(sizeof(struct shm_dsl) % 128 == 0, "dsl");
-_Static_assert(sizeof(struct shm_strategy) == 256, "strategy");
 _Static_assert(offsetof(struct shm_slot, plain) == 128, "slot head");
 _Static_assert(sizeof(struct shm_slot) % 128 == 0, "slot");
 _Static_assert(ATOMIC_LLONG_LOCK_FREE == 2, "64-bit atomics are lock-free");
@@ -193,6 +181,8 @@ struct shm_slot *shm_own(void);
 /* Index of the label, claimed if it is new; cnt - 1 when it has no room. */
 unsigned shm_label_claim(
 	struct shm_label *table, unsigned cnt, struct str text);
+/* Gives the label its text, unless it has one; at most SHM_LABEL_MAX. */
+void shm_label_put(struct shm_label *l, struct str text);
 /* Index of the code of an error, unknown for ""; counts what overflows. */
 unsigned shm_code_claim(const char *code);
 /* Bucket of a run's time. */

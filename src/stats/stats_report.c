@@ -2,7 +2,6 @@
 #include "stats/stats_report.h"
 
 #include "base/clock.h"
-#include "base/num.h"
 #include "dsl/dsl_error.h"
 #include "ipc/evidence.h"
 #include "json/json_out.h"
@@ -138,7 +137,7 @@ static void report_status(struct buf *b, const struct stats_report *r)
 
 /* ---- top ---------------------------------------------------------------- */
 
-/* The next part of a label of metric_strategy; what is missing is empty. */
+/* The next part of what a version says about itself, or empty. */
 static struct str label_part(struct str *rest)
 {
 	const char *nl = rest->len ? memchr(rest->p, '\n', rest->len) : NULL;
@@ -151,15 +150,13 @@ static struct str label_part(struct str *rest)
 
 static void report_strategy(struct buf *b, const struct metric_strategy *m)
 {
-	struct str rest = {m->label.text, m->label.len};
+	struct str rest = {m->about.text, m->about.len};
 	struct json_out o;
-	int64_t version;
 
 	line_start(&o, b, "strategy");
-	json_out_kv_str(&o, "id", label_part(&rest));
-	if (num_parse_i64(label_part(&rest), &version) < 0)
-		version = 0;
-	json_out_kv_int(&o, "version", version);
+	json_out_kv_str(
+		&o, "id", m->version.is_other ? STR("_other") : m->version.id);
+	json_out_kv_int(&o, "version", m->version.version);
 	json_out_kv_str(&o, "type", label_part(&rest));
 	json_out_kv_str(&o, "realm", label_part(&rest));
 	json_out_kv_str(&o, "name", rest);
@@ -203,11 +200,14 @@ static void report_pipeline(struct buf *b, const struct metric_totals *t)
 
 static void report_top(struct buf *b, const struct stats_report *r)
 {
+	static struct metric_strategy list[SHM_PROGRAMS_MAX];
 	const struct metric_totals *t = r->totals;
+	unsigned n;
 
 	report_status(b, r);
-	for (unsigned i = 0; i < t->strategy_cnt; i++)
-		report_strategy(b, &t->strategy[i]);
+	n = metric_read_strategies(list);
+	for (unsigned i = 0; i < n; i++)
+		report_strategy(b, &list[i]);
 	report_pipeline(b, t);
 }
 

@@ -18,8 +18,8 @@ enum {
 	MASK_MAX = 32,    /* keys whose values are hidden */
 	TRACE_ALL = 8192, /* entries kept when no limit is set */
 	TEXT_KEEP_BYTES = 256 << 10,
-	LABEL_MAX = 112, /* metric_strategy */
-	REALM_END = 84   /* the rest is for the name */
+	LABEL_MAX = 112, /* metric_program_claim */
+	REALM_END = 64   /* the rest is for the name */
 };
 
 struct svc_evidence {
@@ -348,6 +348,14 @@ static void send_row(struct svc_evidence *e, struct arena *a,
 	trace_send_run(e->app->trace, is_sample ? EV_SAMPLE : EV_ERROR, &rec);
 }
 
+/* ---- exact counts ----------------------------------------------------- */
+
+_Static_assert(DSL_ARM_EVALUATED == SHM_ARM_EVALUATED &&
+		       DSL_ARM_TAKEN == SHM_ARM_TAKEN &&
+		       DSL_ARM_DECIDED == SHM_ARM_DECIDED &&
+		       DSL_ARM_FAILED == SHM_ARM_FAILED,
+	"the bits of an arm");
+
 /* As much of s as the label has room for, whole code points. */
 static size_t label_add(char *to, size_t at, size_t limit, struct str s)
 {
@@ -361,34 +369,13 @@ static size_t label_add(char *to, size_t at, size_t limit, struct str s)
 	return at + len;
 }
 
-static void count_strategy(const struct svc_strategy *s, unsigned status,
-	const char *code, uint64_t duration_ns, uint32_t nodes)
-{
-	char label[LABEL_MAX];
-	size_t len;
-
-	len = (size_t)snprintf(label, sizeof(label), "%s\n%d\n%s\n", s->id_text,
-		(int)s->version, s->is_extend ? "DSL_EXTEND" : "DSL_FULL");
-	len = label_add(label, len, REALM_END, s->realm);
-	label[len++] = '\n';
-	len = label_add(label, len, LABEL_MAX, s->name);
-	metric_strategy(
-		(struct str){label, len}, status, code, duration_ns, nodes);
-}
-
-/* ---- exact counts ----------------------------------------------------- */
-
-_Static_assert(DSL_ARM_EVALUATED == SHM_ARM_EVALUATED &&
-		       DSL_ARM_TAKEN == SHM_ARM_TAKEN &&
-		       DSL_ARM_DECIDED == SHM_ARM_DECIDED &&
-		       DSL_ARM_FAILED == SHM_ARM_FAILED,
-	"the bits of an arm");
-
 static void claim_counts(struct svc_strategy *s)
 {
 	const struct dsl_arm *arms = NULL;
 	struct metric_place *places;
+	char about[LABEL_MAX];
 	unsigned cnt = 0;
+	size_t len;
 
 	if (s->prog != NULL)
 		arms = dsl_program_arms(s->prog, &cnt);
@@ -398,8 +385,13 @@ static void claim_counts(struct svc_strategy *s)
 	for (unsigned i = 0; i < cnt; i++)
 		places[i] = (struct metric_place){
 			arms[i].section, arms[i].rule, arms[i].branch};
+	len = (size_t)snprintf(about, sizeof(about), "%s\n",
+		s->is_extend ? "DSL_EXTEND" : "DSL_FULL");
+	len = label_add(about, len, REALM_END, s->realm);
+	about[len++] = '\n';
+	len = label_add(about, len, LABEL_MAX, s->name);
 	metric_program_claim(&s->counts, str_from(s->id_text), s->version,
-		str_from(s->ast_sha256), places, cnt);
+		str_from(s->ast_sha256), (struct str){about, len}, places, cnt);
 	free(places);
 }
 
@@ -471,7 +463,6 @@ bool svc_evidence_record(struct svc_evidence *e, struct arena *a,
 
 	metric_dsl(s->realm, s->is_extend, run->status, code, run->duration_ns,
 		e->trace.total);
-	count_strategy(s, run->status, code, run->duration_ns, e->trace.total);
 	count_run(e, run);
 	if (run->status != DSL_STATUS_OK)
 		send_fault(e, run);

@@ -186,12 +186,6 @@ Test(shm, overflow_counts_under_other_and_is_visible)
 	cr_assert_eq(metric_slot(1, M_LABEL_OVERFLOW_REALM), 300 - 255 + 1);
 	cr_assert_eq(metric_slot(1, M_LABEL_OVERFLOW_CODE), 300 - 63);
 	cr_assert_eq(s->slot[1].dsl[SHM_REALMS_MAX - 1][1].nodes, 46);
-	for (int i = 0; i < 300; i++) {
-		snprintf(name, sizeof(name), "strategy-%d", i);
-		metric_strategy(str_from(name), 0, NULL, 1, 1);
-	}
-	cr_assert_eq(metric_slot(1, M_LABEL_OVERFLOW_STRATEGY), 300 - 255);
-	cr_assert_eq(s->slot[1].strategy[SHM_STRATEGIES_MAX - 1].nodes, 45);
 }
 
 static void bump(struct shm *s, unsigned i)
@@ -449,8 +443,9 @@ static void run_some(struct shm *s, unsigned i)
 	struct metric_program m;
 
 	shm_attach(s, i + 1, SHM_WORKER);
-	metric_program_claim(
-		&m, STR("id-1"), 4, STR("0123456789abcdef0123"), places, 4);
+	metric_program_claim(&m, STR("id-1"), 4, STR("0123456789abcdef0123"),
+		i & 1 ? STR("DSL_FULL\nr\nold") : STR("DSL_FULL\nr\nnew"),
+		places, 4);
 	for (int n = 0; n < 1000; n++)
 		metric_program_run(&m, &run);
 	run = (struct metric_run){.status = 1,
@@ -475,6 +470,7 @@ static unsigned find_version(const char *id, struct metric_version *v_r)
 
 Test(shm, counts_of_a_strategy_are_exact_over_processes)
 {
+	static struct metric_strategy list[SHM_PROGRAMS_MAX];
 	struct shm *s = fresh(0, SHM_MASTER);
 	struct metric_outcome o;
 	struct metric_version v;
@@ -525,6 +521,16 @@ Test(shm, counts_of_a_strategy_are_exact_over_processes)
 		}
 	}
 	cr_assert_eq(outcomes, 2);
+	cr_assert_eq(metric_read_strategies(list), 1);
+	cr_assert_eq(list[0].runs[0], 8000);
+	cr_assert_eq(list[0].runs[1], 8);
+	cr_assert_eq(list[0].nodes, 24040);
+	cr_assert_eq(list[0].version.version, 4);
+	cr_assert_str_eq(list[0].code.text, "DSL_X");
+	cr_assert(str_is((struct str){list[0].about.text, list[0].about.len},
+			  "DSL_FULL\nr\nold") ||
+		  str_is((struct str){list[0].about.text, list[0].about.len},
+			  "DSL_FULL\nr\nnew"));
 }
 
 /* What finds no room is counted in _other, and that it was. */
@@ -541,7 +547,8 @@ Test(shm, more_label_sets_than_room_keep_the_totals)
 	(void)fresh(1, SHM_WORKER);
 	for (int i = 0; i < 600; i++) {
 		snprintf(id, sizeof(id), "id-%d", i);
-		metric_program_claim(&m, str_from(id), 1, STR("h"), places, 1);
+		metric_program_claim(
+			&m, str_from(id), 1, STR("h"), STR("a"), places, 1);
 		for (int k = 0; k < 20; k++) {
 			snprintf(name, sizeof(name), "case-%d", i * 20 + k);
 			metric_program_run(
@@ -563,7 +570,7 @@ Test(shm, more_label_sets_than_room_keep_the_totals)
 		(600 - SHM_PROGRAMS_MAX + 1) * 20);
 	cr_assert_eq(
 		t.plain[M_LABEL_OVERFLOW_CASE], 12000 - (SHM_CASES_MAX - 1));
-	metric_program_claim(&m, STR("id-0"), 1, STR("h"), places, 2);
+	metric_program_claim(&m, STR("id-0"), 1, STR("h"), STR("a"), places, 2);
 	cr_assert_eq(m.arms_cnt, 0, "the program has other arms");
 }
 

@@ -165,6 +165,7 @@ Test(report, answers_commands_with_lines)
 {
 	struct stats_rates rates = {.cnt = 0};
 	struct stats_report r = {.totals = &totals, .rates = &rates};
+	struct metric_program program = {.is_claimed = false};
 	struct buf b;
 
 	(void)fresh();
@@ -176,10 +177,14 @@ Test(report, answers_commands_with_lines)
 	cr_expect_not_null(strstr(b.p, "\n{\"kind\":\"process\",\"role\":"
 				       "\"worker\",\"slot\":1,"));
 	cr_expect_null(strstr(b.p, "\n\n"));
-	metric_strategy(
-		STR("id\n3\nDSL_EXTEND\none\na\tname"), 1, "A", 6000000, 7);
-	metric_strategy(
-		STR("id\n3\nDSL_EXTEND\none\na\tname"), 0, NULL, 1000000, 5);
+	metric_program_claim(&program, STR("id"), 3, STR("hash"),
+		STR("DSL_EXTEND\none\na\tname"), NULL, 0);
+	metric_program_run(&program, &(struct metric_run){.status = 1,
+					     .code = "A",
+					     .duration_ns = 6000000,
+					     .nodes = 7});
+	metric_program_run(&program,
+		&(struct metric_run){.duration_ns = 1000000, .nodes = 5});
 	metric_dsl_known(STR("idle"));
 	metric_read(&totals, NELEM(routes));
 	buf_reset(&b);
