@@ -64,9 +64,10 @@ struct svc_batch {
 	struct svc_write *first, **lastp;     /* fresh awards */
 	struct svc_write *held, **held_lastp; /* of suspects */
 	unsigned waiting_cnt;                 /* fresh and held */
-	struct group *again, **again_lastp;   /* groups to be sent again */
-	struct group *spare;                  /* empty, to be used again */
-	unsigned on_wire, on_wire_max;        /* groups */
+	unsigned held_cnt;
+	struct group *again, **again_lastp; /* groups to be sent again */
+	struct group *spare;                /* empty, to be used again */
+	unsigned on_wire, on_wire_max;      /* groups */
 	unsigned held_on_wire;
 	bool held_turn;     /* with one connection they alternate */
 	unsigned group_max; /* awards in a group */
@@ -249,7 +250,21 @@ static void hold(struct svc_batch *b, struct svc_write *w)
 	w->next = NULL;
 	*b->held_lastp = w;
 	b->held_lastp = &w->next;
+	b->held_cnt++;
 	count_waiting(b, 1);
+}
+
+/* Takes *wp off the queue. */
+static struct svc_write *unhold(struct svc_batch *b, struct svc_write **wp)
+{
+	struct svc_write *w = *wp;
+
+	*wp = w->next;
+	if (*wp == NULL)
+		b->held_lastp = wp;
+	b->held_cnt--;
+	count_waiting(b, -1);
+	return w;
 }
 
 /* g is empty then. */
@@ -277,11 +292,8 @@ static struct group *held_group(struct svc_batch *b)
 			wp = &w->next;
 			continue;
 		}
-		*wp = w->next;
-		count_waiting(b, -1);
-		group_add(g, w);
+		group_add(g, unhold(b, wp));
 	}
-	b->held_lastp = wp;
 	return g;
 }
 
@@ -314,12 +326,10 @@ static void group_end_held(struct group *g)
 			wp = &w->next;
 			continue;
 		}
-		*wp = w->next;
-		count_waiting(b, -1);
+		unhold(b, wp);
 		w->next = ended;
 		ended = w;
 	}
-	b->held_lastp = wp;
 	/* a callback may submit the next award */
 	while (ended != NULL) {
 		struct svc_write *w = ended;
@@ -669,11 +679,18 @@ void svc_batch_free(struct svc_batch **bp)
 
 int svc_batch_submit(struct svc_batch *b, struct svc_write *w)
 {
-	if (b->waiting_cnt >= (unsigned)b->app->conf->db_queue_max)
+	unsigned max = (unsigned)b->app->conf->db_queue_max;
+	bool is_held;
+
+	if (b->waiting_cnt >= max)
+		return -1;
+	is_held = suspect_find(b, w->award.user) != NULL;
+	/* they wait long; the queue must not fill with them */
+	if (is_held && b->held_cnt >= max / 2)
 		return -1;
 	w->batch = b;
 	w->lookups_cnt = 0;
-	if (suspect_find(b, w->award.user) != NULL) {
+	if (is_held) {
 		hold(b, w);
 	} else {
 		w->next = NULL;
