@@ -120,12 +120,22 @@ sub _calls {
 	Test::More::note($self->outcomes($record));
 	Test::More::cmp_ok(scalar keys %acknowledged, '>=', $least,
 		"at least $least awards are acknowledged");
-	none('each is acknowledged in the end',
+	none('each is acknowledged in the end', map { _life($_, $record) }
 		grep { !$acknowledged{$_} } sort keys %sent);
 	none('no status but 200, 503, 504 and a broken connection',
 		map { "$_->{key}: $_->{status} $_->{body}" }
 		grep { $_->{status} !~ /^(0|200|503|504)$/ } @$record);
 	return;
+}
+
+# All that was tried for one award: when, what came and how long it took.
+sub _life {
+	my ($key, $record) = @_;
+
+	return join ' ', "$key:", map {
+		sprintf '%.3f=%s(%.3f)%s', $_->{at}, $_->{status}, $_->{took},
+			$_->{why}
+	} grep { $_->{key} eq $key } @$record;
 }
 
 sub _stored {
