@@ -148,6 +148,27 @@ subtest 'P2, P3: Postgres refuses connections' => sub {
 	my $r = award('refused', 'refused-1', 1);
 	is($r->{status}, 503, 'an award: 503');
 	ok($r->{headers}{'retry-after'}, '... with Retry-After');
+	# of each kind of connection none is up: nobody waits for its deadline
+	my $game = "/api/v1/games/$place->{game}";
+	my %kinds = (
+		reads => sub { $client->get("$game/tasks") },
+		writes => sub { award('refused', 'refused-2', 1) },
+		listings => sub { $client->get("$game/points/details") },
+	);
+	for my $kind (sort keys %kinds) {
+		my (@took, @bad);
+		for (1 .. 15) {
+			my $sent = time;
+			my $answer = $kinds{$kind}->();
+			push @took, time - $sent;
+			push @bad, $answer->{status} unless
+				$answer->{status} == 503
+				&& $answer->{headers}{'retry-after'};
+		}
+		is("@bad", '', "$kind: 503 with Retry-After");
+		cmp_ok((sort { $a <=> $b } @took)[7], '<', 0.1,
+			'... within 100 ms');
+	}
 	$judge->watch($LONG ? 20 : 3);
 	is($d->http(GET => '/livez')->{status}, 200, '/livez stays 200');
 	my $until = time;

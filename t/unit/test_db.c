@@ -18,6 +18,7 @@
 #include "db/db_pool.h"
 #include "db/db_sqlstate.h"
 #include "db/db_sync.h"
+#include "shm/shm.h"
 
 #define CLUSTER_ENV "TEST_DB_CLUSTER"
 
@@ -1232,4 +1233,52 @@ Test(pool, a_server_that_stops_and_returns, .timeout = 60)
 	cr_expect_eq(c.value, 3);
 	rig_close(&r);
 	pg_private("clean", dir);
+}
+
+/* Of the lanes that share one server, one has the only connection allowed. */
+Test(pool, a_lane_that_cannot_connect_refuses_alone, .timeout = 60)
+{
+	char text[256];
+	struct rig r;
+	struct call c[DB_LANES];
+	struct db_pool_conf conf;
+	struct db_pool_stats st;
+	uint64_t start;
+	unsigned ok_cnt = 0;
+
+	run_sql("CREATE ROLE test_limited LOGIN CONNECTION LIMIT 1");
+	snprintf(text, sizeof(text),
+		"host=%s user=test_limited dbname=postgres sslmode=disable",
+		getenv(CLUSTER_ENV));
+	memset(&r, 0, sizeof(r));
+	conf = defaults(&r, text);
+	conf.read_conns = conf.write_conns = conf.long_conns = 1;
+	rig_open(&r, &conf);
+	RUN_UNTIL(&r, ({
+		db_pool_stats(r.pool, &st);
+		st.conns_down == 2 && metric_slot(0, M_DB_CONNECTS_FAILED) > 0;
+	}));
+	start = clock_mono_ms();
+	for (unsigned i = 0; i < DB_LANES; i++)
+		submit(&r, &c[i], (enum db_lane)i, &stmt_echo, 1);
+	for (unsigned i = 0; i < DB_LANES; i++) {
+		RUN_UNTIL(&r, c[i].is_done);
+		ok_cnt += c[i].outcome == DB_OK;
+		if (c[i].outcome == DB_OK)
+			continue;
+		cr_expect_eq(c[i].outcome, DB_UNAVAILABLE, "lane %u", i);
+		cr_expect_lt(c[i].done_ms - start, 1000, "lane %u", i);
+	}
+	cr_expect_eq(ok_cnt, 1);
+	cr_expect_neq(c[DB_LANE_LONG].outcome, DB_OK, "the last to get one");
+	cr_expect_not(db_pool_healthy(r.pool));
+	run_sql("ALTER ROLE test_limited CONNECTION LIMIT -1");
+	await_up(&r);
+	for (unsigned i = 0; i < DB_LANES; i++)
+		submit(&r, &c[i], (enum db_lane)i, &stmt_echo, 1);
+	for (unsigned i = 0; i < DB_LANES; i++) {
+		RUN_UNTIL(&r, c[i].is_done);
+		cr_expect_eq(c[i].outcome, DB_OK, "lane %u", i);
+	}
+	rig_close(&r);
 }
