@@ -6,12 +6,11 @@
 #include "stats/stats_prom.h"
 
 #include <assert.h>
-#include <inttypes.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <strings.h>
 
 #include "api/api.h"
-#include "base/num.h"
 #include "dsl/dsl_error.h"
 #include "ipc/evidence.h"
 
@@ -31,18 +30,76 @@ static const char *const wait_le[SHM_WAIT_BUCKETS] = {
 
 /* ---- pieces ------------------------------------------------------------- */
 
+/*
+ * A scrape is about 1,600 lines, and vsnprintf would take most of its time:
+ * lines are put together from their parts.
+ */
+static void add_parts(struct buf *b, ...) __attribute__((sentinel));
+
+/* Parts are texts, the last one is NULL. */
+static void add_parts(struct buf *b, ...)
+{
+	const char *part;
+	va_list ap;
+
+	va_start(ap, b);
+	while ((part = va_arg(ap, const char *)) != NULL)
+		buf_add(b, part, strlen(part));
+	va_end(ap);
+}
+
+static void add_number(struct buf *b, uint64_t v)
+{
+	char text[20], *p = text + sizeof(text);
+
+	do
+		*--p = (char)('0' + v % 10);
+	while (v /= 10);
+	buf_add(b, p, (size_t)(text + sizeof(text) - p));
+}
+
+/* v divided by 10^places, exactly; at least one digit behind the point. */
+static void add_decimal(struct buf *b, uint64_t v, unsigned places)
+{
+	char text[20];
+	uint64_t unit = 1;
+	unsigned n;
+
+	assert(places < sizeof(text));
+	for (unsigned i = 0; i < places; i++)
+		unit *= 10;
+	add_number(b, v / unit);
+	v %= unit;
+	for (n = places; n-- > 0; v /= 10)
+		text[n] = (char)('0' + v % 10);
+	for (n = places; n > 1 && text[n - 1] == '0';)
+		n--;
+	buf_add_char(b, '.');
+	buf_add(b, text, n);
+}
+
+enum { MILLI = 3, MICRO = 6, NANO = 9 }; /* places of add_decimal */
+
+/* The value of a sample and the end of its line. */
+static void end_number(struct buf *b, uint64_t v)
+{
+	buf_add_char(b, ' ');
+	add_number(b, v);
+	buf_add_char(b, '\n');
+}
+
+static void end_decimal(struct buf *b, uint64_t v, unsigned places)
+{
+	buf_add_char(b, ' ');
+	add_decimal(b, v, places);
+	buf_add_char(b, '\n');
+}
+
 static void family(
 	struct buf *b, const char *name, const char *type, const char *help)
 {
-	buf_printf(b, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
-}
-
-static void add_seconds(struct buf *b, double seconds)
-{
-	char text[NUM_DOUBLE_MAX];
-
-	buf_add(b, text, num_print_double(seconds, text));
-	buf_add_char(b, '\n');
+	add_parts(b, "# HELP ", name, " ", help, "\n# TYPE ", name, " ", type,
+		"\n", NULL);
 }
 
 /* The text of a label value. */
@@ -67,29 +124,41 @@ struct histogram {
 	const char *before, *after;
 };
 
-static void add_histogram(struct buf *b, const struct histogram *h,
-	const uint64_t *bucket, uint64_t sum_ns)
+/* A line of the histogram that has no le. */
+static void add_whole(
+	struct buf *b, const struct histogram *h, const char *suffix)
 {
 	struct str before = str_from(h->before), after = str_from(h->after);
-	const char *open = before.len || after.len ? "{" : "";
-	const char *close = *open ? "}" : "";
-	uint64_t cnt = 0;
 
-	for (unsigned i = 0; i < h->buckets; i++) {
-		cnt += bucket[i];
-		buf_printf(b, "%s_bucket{%sle=\"%s\"%s} %" PRIu64 "\n", h->name,
-			h->before, h->le[i], h->after, cnt);
-	}
-	/* without le, one of the commas at its sides goes */
+	/* one of the commas at the sides of le goes */
 	if (after.len)
 		after = (struct str){after.p + 1, after.len - 1};
 	else if (before.len)
 		before.len--;
-	buf_printf(b, "%s_count%s%.*s%.*s%s %" PRIu64 "\n", h->name, open,
-		STR_ARG(before), STR_ARG(after), close, cnt);
-	buf_printf(b, "%s_sum%s%.*s%.*s%s ", h->name, open, STR_ARG(before),
-		STR_ARG(after), close);
-	add_seconds(b, (double)sum_ns / 1e9);
+	add_parts(b, h->name, suffix, NULL);
+	if (before.len + after.len == 0)
+		return;
+	buf_add_char(b, '{');
+	buf_add_str(b, before);
+	buf_add_str(b, after);
+	buf_add_char(b, '}');
+}
+
+static void add_histogram(struct buf *b, const struct histogram *h,
+	const uint64_t *bucket, uint64_t sum_ns)
+{
+	uint64_t cnt = 0;
+
+	for (unsigned i = 0; i < h->buckets; i++) {
+		cnt += bucket[i];
+		add_parts(b, h->name, "_bucket{", h->before, "le=\"", h->le[i],
+			"\"", h->after, "}", NULL);
+		end_number(b, cnt);
+	}
+	add_whole(b, h, "_count");
+	end_number(b, cnt);
+	add_whole(b, h, "_sum");
+	end_decimal(b, sum_ns, NANO);
 }
 
 /* ---- HTTP --------------------------------------------------------------- */
@@ -112,6 +181,9 @@ static uint64_t requests(const struct metric_route *r)
 static void print_requests(struct buf *b, const struct metric_totals *t,
 	const struct routes *routes)
 {
+	static const char *const classes[SHM_STATUS_CLASSES] = {
+		"1xx", "2xx", "3xx", "4xx", "5xx"};
+
 	family(b, "http_requests_total", "counter",
 		"Requests by method, status class and route");
 	for (unsigned i = 0; i < routes->cnt; i++)
@@ -121,39 +193,69 @@ static void print_requests(struct buf *b, const struct metric_totals *t,
 
 			if (r->unmetered || (cnt == 0 && (c == 0 || c == 2)))
 				continue;
-			buf_printf(b,
-				"http_requests_total{handler=\"%s\","
-				"method=\"%s\",status=\"%uxx\"} %" PRIu64 "\n",
-				r->template, r->method, c + 1, cnt);
+			add_parts(b, "http_requests_total{handler=\"",
+				r->template, "\",method=\"", r->method,
+				"\",status=\"", classes[c], "\"}", NULL);
+			end_number(b, cnt);
 		}
 }
 
 /* The size families have no label for the method: rows of one template. */
-static void print_sizes(struct buf *b, const struct metric_totals *t,
-	const struct routes *routes, const char *name, const char *help,
-	size_t member)
+struct sizes {
+	const char *handler;
+	size_t handler_len;
+	uint64_t cnt, request_bytes, response_bytes;
+};
+
+static unsigned sum_sizes(const struct metric_totals *t,
+	const struct routes *routes, struct sizes *sizes)
 {
-	family(b, name, "summary", help);
+	unsigned n = 0, k;
+
 	for (unsigned i = 0; i < routes->cnt; i++) {
 		const char *handler = routes->v[i].template;
-		uint64_t cnt = 0, bytes = 0;
-		bool is_first = true;
+		size_t len = strlen(handler);
 
-		for (unsigned k = 0; k < routes->cnt; k++) {
-			if (strcmp(routes->v[k].template, handler) != 0)
-				continue;
-			is_first = is_first && k >= i;
-			cnt += requests(&t->route[k]);
-			bytes += *(const uint64_t *)(const void
-					*)((const char *)&t->route[k] + member);
-		}
-		if (!is_first || routes->v[i].unmetered)
+		if (routes->v[i].unmetered)
 			continue;
-		buf_printf(b,
-			"%s_count{handler=\"%s\"} %" PRIu64 "\n"
-			"%s_sum{handler=\"%s\"} %" PRIu64 "\n",
-			name, handler, cnt, name, handler, bytes);
+		for (k = 0; k < n; k++)
+			if (sizes[k].handler_len == len &&
+				memcmp(sizes[k].handler, handler, len) == 0)
+				break;
+		if (k == n)
+			sizes[n++] = (struct sizes){handler, len, 0, 0, 0};
+		sizes[k].cnt += requests(&t->route[i]);
+		sizes[k].request_bytes += t->route[i].request_bytes;
+		sizes[k].response_bytes += t->route[i].response_bytes;
 	}
+	return n;
+}
+
+static void print_size(struct buf *b, const char *name, const char *handler,
+	uint64_t cnt, uint64_t bytes)
+{
+	add_parts(b, name, "_count{handler=\"", handler, "\"}", NULL);
+	end_number(b, cnt);
+	add_parts(b, name, "_sum{handler=\"", handler, "\"}", NULL);
+	end_number(b, bytes);
+}
+
+static void print_sizes(struct buf *b, const struct metric_totals *t,
+	const struct routes *routes)
+{
+	struct sizes sizes[SHM_ROUTES_MAX];
+	unsigned n = sum_sizes(t, routes, sizes);
+
+	family(b, "http_request_size_bytes", "summary",
+		"Bytes of request bodies by route");
+	for (unsigned i = 0; i < n; i++)
+		print_size(b, "http_request_size_bytes", sizes[i].handler,
+			sizes[i].cnt, sizes[i].request_bytes);
+	family(b, "http_response_size_bytes", "summary",
+		"Bytes of response bodies by route");
+	for (unsigned i = 0; i < n; i++)
+		print_size(b, "http_response_size_bytes", sizes[i].handler,
+			sizes[i].cnt, sizes[i].response_bytes);
 }
 
 static void print_durations(struct buf *b, const struct metric_totals *t,
@@ -177,8 +279,12 @@ static void print_durations(struct buf *b, const struct metric_totals *t,
 			continue;
 		buf_reset(&before);
 		buf_reset(&after);
-		buf_printf(&before, "handler=\"%s\",", routes->v[i].template);
-		buf_printf(&after, ",method=\"%s\"", routes->v[i].method);
+		add_parts(&before, "handler=\"", routes->v[i].template, "\",",
+			NULL);
+		buf_add_char(&before, '\0');
+		add_parts(
+			&after, ",method=\"", routes->v[i].method, "\"", NULL);
+		buf_add_char(&after, '\0');
 		h.before = before.p;
 		h.after = after.p;
 		add_histogram(
@@ -192,12 +298,7 @@ static void print_http(struct buf *b, const struct metric_totals *t,
 	const struct routes *routes)
 {
 	print_requests(b, t, routes);
-	print_sizes(b, t, routes, "http_request_size_bytes",
-		"Bytes of request bodies by route",
-		offsetof(struct metric_route, request_bytes));
-	print_sizes(b, t, routes, "http_response_size_bytes",
-		"Bytes of response bodies by route",
-		offsetof(struct metric_route, response_bytes));
+	print_sizes(b, t, routes);
 	print_durations(b, t, routes);
 }
 
@@ -228,9 +329,10 @@ static void print_runs(struct buf *b, const struct dsl_pair *p)
 	buf_init(&after, 0);
 	for (unsigned i = 0; i < SHM_DSL_STATUSES; i++) {
 		buf_reset(&after);
-		buf_printf(&after,
-			",realm=\"%s\",status=\"%s\",strategy_type=\"%s\"",
-			p->realm_text, dsl_status_name(i), dsl_types[p->type]);
+		add_parts(&after, ",realm=\"", p->realm_text, "\",status=\"",
+			dsl_status_name(i), "\",strategy_type=\"",
+			dsl_types[p->type], "\"", NULL);
+		buf_add_char(&after, '\0');
 		h.after = after.p;
 		add_histogram(b, &h, p->sum->bucket[i], p->sum->duration_ns[i]);
 	}
@@ -239,18 +341,16 @@ static void print_runs(struct buf *b, const struct dsl_pair *p)
 
 static void print_nodes(struct buf *b, const struct dsl_pair *p)
 {
-	buf_printf(b,
-		"dsl_execution_nodes_total{realm=\"%s\",strategy_type=\"%s\"} "
-		"%" PRIu64 "\n",
-		p->realm_text, dsl_types[p->type], p->sum->nodes);
+	add_parts(b, "dsl_execution_nodes_total{realm=\"", p->realm_text,
+		"\",strategy_type=\"", dsl_types[p->type], "\"}", NULL);
+	end_number(b, p->sum->nodes);
 }
 
 static void print_dropped(struct buf *b, const struct dsl_pair *p)
 {
-	buf_printf(b,
-		"dsl_execution_log_dropped_total{realm=\"%s\","
-		"strategy_type=\"%s\"} %" PRIu64 "\n",
-		p->realm_text, dsl_types[p->type], p->sum->dropped);
+	add_parts(b, "dsl_execution_log_dropped_total{realm=\"", p->realm_text,
+		"\",strategy_type=\"", dsl_types[p->type], "\"}", NULL);
+	end_number(b, p->sum->dropped);
 }
 
 static void print_error(
@@ -258,8 +358,9 @@ static void print_error(
 {
 	buf_add_str(b, STR("dsl_execution_errors_total{code=\""));
 	add_escaped(b, code);
-	buf_printf(b, "\",realm=\"%s\",strategy_type=\"%s\"} %" PRIu64 "\n",
-		p->realm_text, dsl_types[p->type], cnt);
+	add_parts(b, "\",realm=\"", p->realm_text, "\",strategy_type=\"",
+		dsl_types[p->type], "\"}", NULL);
+	end_number(b, cnt);
 }
 
 static void print_errors(
@@ -350,12 +451,12 @@ static void print_plain(struct buf *b, const struct metric_totals *t)
 			family(b, i->name, i->kind == 'C' ? "counter" : "gauge",
 				i->help);
 		last = i->name;
-		buf_printf(b, "%s%s%s%s ", i->name, has_label ? "{" : "",
-			i->label, has_label ? "}" : "");
+		add_parts(b, i->name, has_label ? "{" : "", i->label,
+			has_label ? "}" : "", NULL);
 		if (m == M_EV_LAG_MS)
-			add_seconds(b, (double)t->plain[m] / 1e3);
+			end_decimal(b, t->plain[m], MILLI);
 		else
-			buf_printf(b, "%" PRIu64 "\n", t->plain[m]);
+			end_number(b, t->plain[m]);
 	}
 }
 
@@ -380,25 +481,27 @@ static void print_timers(struct buf *b, const struct metric_totals *t)
 	}
 }
 
+static void print_queue(struct buf *b, const char *name, const char *help,
+	const struct metric_totals *t, bool is_most)
+{
+	family(b, name, "gauge", help);
+	for (unsigned l = 0; l < L_CNT; l++) {
+		if (metric_queue_name(l) == NULL)
+			continue;
+		add_parts(b, name, "{queue=\"", metric_queue_name(l), "\"}",
+			NULL);
+		end_number(b, is_most ? t->level[l].most : t->level[l].now);
+	}
+}
+
 static void print_queues(struct buf *b, const struct metric_totals *t)
 {
-	family(b, "gamed_queue_length", "gauge",
-		"What waits in a queue, all processes together");
-	for (unsigned l = 0; l < L_CNT; l++)
-		if (metric_queue_name(l))
-			buf_printf(b,
-				"gamed_queue_length{queue=\"%s\"} %" PRIu64
-				"\n",
-				metric_queue_name(l), t->level[l].now);
-	family(b, "gamed_queue_length_max", "gauge",
+	print_queue(b, "gamed_queue_length",
+		"What waits in a queue, all processes together", t, false);
+	print_queue(b, "gamed_queue_length_max",
 		"The most that waited in the queue of one process since the "
-		"last scrape, whoever made that");
-	for (unsigned l = 0; l < L_CNT; l++)
-		if (metric_queue_name(l))
-			buf_printf(b,
-				"gamed_queue_length_max{queue=\"%s\"} %" PRIu64
-				"\n",
-				metric_queue_name(l), t->level[l].most);
+		"last scrape, whoever made that",
+		t, true);
 }
 
 static void print_evidence(struct buf *b, const struct metric_totals *t)
@@ -409,19 +512,19 @@ static void print_evidence(struct buf *b, const struct metric_totals *t)
 	family(b, "gamed_evidence_dropped_total", "counter",
 		"Evidence rows dropped, by class and reason");
 	for (unsigned c = 0; c < SHM_EV_CLASSES; c++)
-		for (unsigned r = 0; r < SHM_EV_REASONS; r++)
-			buf_printf(b,
-				"gamed_evidence_dropped_total{class=\"%s\","
-				"reason=\"%s\"} %" PRIu64 "\n",
-				evidence_class_name(c), evidence_reason_name(r),
-				t->evidence[c].dropped[r]);
+		for (unsigned r = 0; r < SHM_EV_REASONS; r++) {
+			add_parts(b, "gamed_evidence_dropped_total{class=\"",
+				evidence_class_name(c), "\",reason=\"",
+				evidence_reason_name(r), "\"}", NULL);
+			end_number(b, t->evidence[c].dropped[r]);
+		}
 	family(b, "gamed_evidence_queued_rows", "gauge",
 		"Evidence rows on their way: produced, not stored or dropped");
-	for (unsigned c = 0; c < SHM_EV_CLASSES; c++)
-		buf_printf(b,
-			"gamed_evidence_queued_rows{class=\"%s\"} %" PRIu64
-			"\n",
-			evidence_class_name(c), t->evidence[c].queued);
+	for (unsigned c = 0; c < SHM_EV_CLASSES; c++) {
+		add_parts(b, "gamed_evidence_queued_rows{class=\"",
+			evidence_class_name(c), "\"}", NULL);
+		end_number(b, t->evidence[c].queued);
+	}
 }
 
 /* ---- processes ---------------------------------------------------------- */
@@ -441,25 +544,28 @@ static void print_server(struct buf *b, const struct metric_totals *t)
 	}
 	family(b, "process_virtual_memory_bytes", "gauge",
 		"Virtual memory of all processes");
-	buf_printf(b, "process_virtual_memory_bytes %" PRIu64 "\n", virt);
+	add_parts(b, "process_virtual_memory_bytes", NULL);
+	end_number(b, virt);
 	family(b, "process_resident_memory_bytes", "gauge",
 		"Resident memory of all processes");
-	buf_printf(b, "process_resident_memory_bytes %" PRIu64 "\n", resident);
+	add_parts(b, "process_resident_memory_bytes", NULL);
+	end_number(b, resident);
 	family(b, "process_start_time_seconds", "gauge",
 		"Unix time the server started");
-	buf_add_str(b, STR("process_start_time_seconds "));
-	add_seconds(b, (double)t->boot_us / 1e6);
+	add_parts(b, "process_start_time_seconds", NULL);
+	end_decimal(b, t->boot_us, MICRO);
 	family(b, "process_cpu_seconds_total", "counter",
 		"CPU time of all processes there ever were");
-	buf_add_str(b, STR("process_cpu_seconds_total "));
-	add_seconds(b, (double)t->cpu_us / 1e6);
+	add_parts(b, "process_cpu_seconds_total", NULL);
+	end_decimal(b, t->cpu_us, MICRO);
 	family(b, "process_open_fds", "gauge",
 		"Open descriptors of all processes");
-	buf_printf(b, "process_open_fds %" PRIu64 "\n", fds);
+	add_parts(b, "process_open_fds", NULL);
+	end_number(b, fds);
 	family(b, "process_max_fds", "gauge",
 		"Smallest limit of descriptors of a process");
-	buf_printf(b, "process_max_fds %" PRIu64 "\n",
-		fds_max == UINT64_MAX ? 0 : fds_max);
+	add_parts(b, "process_max_fds", NULL);
+	end_number(b, fds_max == UINT64_MAX ? 0 : fds_max);
 }
 
 /* Times are microseconds in the totals. */
@@ -475,12 +581,14 @@ static void print_each_process(struct buf *b, const struct metric_totals *t,
 		uint64_t v = *(const uint64_t *)(const void *)((const char *)p +
 							       member);
 
-		buf_printf(b, "%s{role=\"%s\",slot=\"%u\"} ", name,
-			role_names[p->role], p->slot);
+		add_parts(b, name, "{role=\"", role_names[p->role],
+			"\",slot=\"", NULL);
+		add_number(b, p->slot);
+		add_parts(b, "\"}", NULL);
 		if (is_time)
-			add_seconds(b, (double)v / 1e6);
+			end_decimal(b, v, MICRO);
 		else
-			buf_printf(b, "%" PRIu64 "\n", v);
+			end_number(b, v);
 	}
 }
 
@@ -491,15 +599,17 @@ static void print_roles(struct buf *b, const struct metric_totals *t)
 	for (unsigned i = 0; i < t->process_cnt; i++)
 		alive[t->process[i].role]++;
 	family(b, "gamed_processes", "gauge", "Processes that are alive");
-	for (unsigned r = SHM_MASTER; r <= SHM_STATS; r++)
-		buf_printf(b, "gamed_processes{role=\"%s\"} %u\n",
-			role_names[r], alive[r]);
+	for (unsigned r = SHM_MASTER; r <= SHM_STATS; r++) {
+		add_parts(b, "gamed_processes{role=\"", role_names[r], "\"}",
+			NULL);
+		end_number(b, alive[r]);
+	}
 	family(b, "gamed_process_cpu_seconds_total", "counter",
 		"CPU time by role");
 	for (unsigned r = SHM_MASTER; r <= SHM_STATS; r++) {
-		buf_printf(b, "gamed_process_cpu_seconds_total{role=\"%s\"} ",
-			role_names[r]);
-		add_seconds(b, (double)t->role_cpu_us[r] / 1e6);
+		add_parts(b, "gamed_process_cpu_seconds_total{role=\"",
+			role_names[r], "\"}", NULL);
+		end_decimal(b, t->role_cpu_us[r], MICRO);
 	}
 	family(b, "gamed_build_info", "gauge", "Always 1");
 	buf_add_str(b, STR("gamed_build_info{compiler=\""));
@@ -519,8 +629,10 @@ static void print_lag(struct buf *b, const struct metric_totals *t)
 
 		if (p->role != SHM_WORKER)
 			continue;
-		buf_printf(b, "%s{slot=\"%u\"} ", name, p->slot);
-		add_seconds(b, (double)p->lag_max_us / 1e6);
+		add_parts(b, name, "{slot=\"", NULL);
+		add_number(b, p->slot);
+		add_parts(b, "\"}", NULL);
+		end_decimal(b, p->lag_max_us, MICRO);
 	}
 }
 
