@@ -209,6 +209,20 @@ subtest 'families stand at zero from the start' => sub {
 	cmp_ok($s->{process_open_fds}, '>', 10, 'descriptors');
 };
 
+# OpenMetrics with the names of before, and without what only it has, is what
+# the reader above reads.
+sub classic_of {
+	my ($text) = @_;
+	my %counter = map { $_ => 1 } $text =~ /^# TYPE (\S+) counter$/mg;
+
+	$text =~ s/^(# (?:TYPE|HELP) )(\S+)/
+		$1 . $2 . ($counter{$2} ? '_total' : '')/mge;
+	$text =~ s/^# EOF\n//m;
+	$text =~ s/^\S+_created(?:\{.*\})? \d+\.\d+\n//mg;
+	$text =~ s/^(\S+_bucket\{.*\} \d+) # \{trace_id="[^"]*"\} \S+ \S+$/$1/mg;
+	return $text;
+}
+
 subtest 'OpenMetrics for those who list it' => sub {
 	my $open = 'application/openmetrics-text; version=1.0.0; charset=utf-8';
 	my $classic = 'text/plain; version=0.0.4; charset=utf-8';
@@ -235,13 +249,8 @@ subtest 'OpenMetrics for those who list it' => sub {
 			is_deeply(\@wrong, [], 'no family has _total');
 			like($r->{content}, qr/^# TYPE http_requests counter\nhttp_requests_total\{/m,
 				'its samples have');
-			# with the names of before it is what the other reader reads
-			my %counter = map { $_ => 1 }
-				$r->{content} =~ /^# TYPE (\S+) counter$/mg;
-			$r->{content} =~ s/^(# (?:TYPE|HELP) )(\S+)/
-				$1 . $2 . ($counter{$2} ? '_total' : '')/mge;
-			$r->{content} =~ s/^# EOF\n//m;
-			my (undef, undef, $bad) = parse($r->{content});
+			my $text = classic_of($r->{content});
+			my (undef, undef, $bad) = parse($text);
 			is_deeply($bad, [], 'well-formed');
 		}
 	}
@@ -381,6 +390,58 @@ subtest 'counts equal what was sent' => sub {
 		$d->metrics->{'gamed_evidence_stored_total{class="error"}'}
 			== $sent{bad};
 	}), 'the rows get stored');
+};
+
+# Of each bucket's line: [what stands before the exemplar, trace_id, seconds,
+# time].
+sub exemplars {
+	my $r = HTTP::Tiny->new(timeout => 10)->get($_[0],
+		{ headers => { Accept => 'application/openmetrics-text' } });
+
+	is_deeply((parse(classic_of($r->{content})))[2], [], 'well-formed');
+	return map { /^(.*) # \{trace_id="([^"]*)"\} (\S+) (\S+)$/
+		? [$1, $2, $3, $4] : () } split /\n/, $r->{content};
+}
+
+subtest 'exemplars name rows that are stored' => sub {
+	my @found;
+
+	ok(eventually(sub {
+		my %there;
+		@found = exemplars($url);
+		$there{$_->[0] =~ /status="(\w+)"/ ? $1 : ''} = 1 for @found;
+		return $there{ok} && $there{error};
+	}), 'runs of both kinds have one');
+	for my $e (@found) {
+		my ($series, $id, $seconds, $at) = @$e;
+		my ($le) = $series =~ /^dsl_execution_duration_seconds_bucket\{le="([^"]*)"/;
+		my ($status) = $series =~ /status="(\w+)"/;
+
+		like($id, qr/^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/, 'an id');
+		cmp_ok(length("trace_id$id"), '<=', 128, 'short enough');
+		cmp_ok($seconds, '<=', $le eq '+Inf' ? 1e9 : $le, 'of its bucket');
+		is($pg->psql(<<"SQL"), 't', 'its row, as long and as old');
+select status = '$status' and "realmId" = 'a "quoted" \\ realm'
+	and abs("durationMs" - $seconds * 1000) < 0.001
+	and abs(extract(epoch from created_at) - $at) < 5
+from strategyexecutionlog where id = '$id'
+SQL
+	}
+	# of the last one kept, as the client heard
+	my $r = $d->http(POST => "/api/v1/games/$game/tasks/t/points", headers => {
+		'X-API-Key' => $key, 'Content-Type' => 'application/json' },
+		content => JSON::PP::encode_json({ externalUserId => 'user-1',
+			data => { by => 0 } }));
+	is($r->{status}, 400, 'one more that fails');
+	$sent{bad}++;
+	my $id = $r->{headers}{'x-trace-id'};
+	ok(eventually(sub {
+		grep { $_->[1] eq $id } exemplars($url)
+	}), 'comes to be one');
+	ok((grep { $_->[1] eq $id } exemplars($d->url . '/metrics')),
+		'on the API listener too');
+	unlike(HTTP::Tiny->new(timeout => 10)->get($url)->{content}, qr/trace_id/,
+		'none in the classic text');
 };
 
 subtest 'the API listener says the same' => sub {

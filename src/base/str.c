@@ -1,6 +1,8 @@
 /* str.c - see str.h. */
 #include "base/str.h"
 
+#include <assert.h>
+
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -164,6 +166,35 @@ void buf_add_str(struct buf *b, struct str s)
 void buf_add_char(struct buf *b, char c)
 {
 	buf_add(b, &c, 1);
+}
+
+void buf_add_u64(struct buf *b, uint64_t v)
+{
+	char text[20], *p = text + sizeof(text);
+
+	do
+		*--p = (char)('0' + v % 10);
+	while (v /= 10);
+	buf_add(b, p, (size_t)(text + sizeof(text) - p));
+}
+
+void buf_add_decimal(struct buf *b, uint64_t v, unsigned places)
+{
+	char text[20];
+	uint64_t unit = 1;
+	unsigned n;
+
+	assert(places < sizeof(text));
+	for (unsigned i = 0; i < places; i++)
+		unit *= 10;
+	buf_add_u64(b, v / unit);
+	v %= unit;
+	for (n = places; n-- > 0; v /= 10)
+		text[n] = (char)('0' + v % 10);
+	for (n = places; n > 1 && text[n - 1] == '0';)
+		n--;
+	buf_add_char(b, '.');
+	buf_add(b, text, n);
 }
 
 void buf_printf(struct buf *b, const char *fmt, ...)

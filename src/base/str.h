@@ -66,6 +66,10 @@ char *buf_reserve(struct buf *b, size_t n);
 void buf_add(struct buf *b, const void *p, size_t len);
 void buf_add_str(struct buf *b, struct str s);
 void buf_add_char(struct buf *b, char c);
+void buf_add_u64(struct buf *b, uint64_t v);
+/* v divided by 10^places (below 20), exactly; at least one digit behind the
+ * point. */
+void buf_add_decimal(struct buf *b, uint64_t v, unsigned places);
 void buf_printf(struct buf *b, const char *fmt, ...) PRINTF_LIKE(2, 3);
 /* Drops the first n bytes (n <= len). */
 void buf_consume(struct buf *b, size_t n);

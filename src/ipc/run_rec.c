@@ -369,6 +369,17 @@ static void get_ents(struct dec *d, struct run_rec *r)
 	r->ents_cnt = n;
 }
 
+int run_rec_decode_head(struct str in, struct run_rec *rec_r)
+{
+	struct rec_in head = {.rest = in};
+
+	memset(rec_r, 0, sizeof(*rec_r));
+	if (get_u8(&head) != VERSION)
+		return -1;
+	get_head(&head, rec_r);
+	return head.bad ? -1 : 0;
+}
+
 int run_rec_decode(struct arena *a, struct str in, struct run_rec *rec_r)
 {
 	struct dec d = {.in = {.rest = in}, .a = a};

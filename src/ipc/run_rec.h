@@ -71,5 +71,7 @@ void run_rec_encode(struct buf *out, const struct run_rec *rec);
 /* Strings point into `in`; the rest lives in the arena.  -1: unreadable. */
 int run_rec_decode(
 	struct arena *a, struct str in, struct run_rec *rec_r) MUST_CHECK;
+/* All but event data, fields and trace, which stay empty. */
+int run_rec_decode_head(struct str in, struct run_rec *rec_r) MUST_CHECK;
 
 #endif

@@ -9,6 +9,8 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "dsl/dsl_error.h"
+#include "ipc/run_rec.h"
 #include "json/json_out.h"
 #include "logger/copy_conn.h"
 #include "shm/shm.h"
@@ -151,6 +153,27 @@ static void range_left(struct trace_flush *f)
 	}
 }
 
+/* For the exemplars of the metrics: the row can be looked up from now on. */
+static void note_stored(const struct ev_item *it)
+{
+	static const char *const statuses[SHM_DSL_STATUSES] = {
+		[DSL_STATUS_OK] = "ok",
+		[DSL_STATUS_ERROR] = "error",
+		[DSL_STATUS_TIMEOUT] = "timeout",
+		[DSL_STATUS_LIMIT] = "limit",
+	};
+	struct run_rec rec;
+
+	if (it->type != EV_T_RUN ||
+		run_rec_decode_head((struct str){it->body, it->len}, &rec) < 0)
+		return;
+	for (unsigned s = 0; s < NELEM(statuses); s++)
+		if (str_is(rec.status, statuses[s]))
+			metric_dsl_stored(rec.realm,
+				str_is(rec.strategy_type, "DSL_EXTEND"), s,
+				rec.duration_ns, &rec.id);
+}
+
 static void range_stored(struct trace_flush *f)
 {
 	for (unsigned i = top(f)->lo; i < top(f)->hi; i++) {
@@ -160,8 +183,10 @@ static void range_stored(struct trace_flush *f)
 			continue;
 		if ((*it)->is_bad)
 			ev_item_dropped(f->conf.queue, it, EV_DROP_BAD_RECORD);
-		else
+		else {
+			note_stored(*it);
 			ev_item_stored(f->conf.queue, it);
+		}
 	}
 	range_left(f);
 	f->backoff_ms = BACKOFF_MIN_MS;

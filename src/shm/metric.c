@@ -126,10 +126,15 @@ static struct str or_unknown(struct str s)
 	return s.len ? s : STR("unknown");
 }
 
-static unsigned realm_of(struct shm_head *h, struct str realm)
+unsigned shm_realm_claim(struct str realm)
 {
-	unsigned at =
-		shm_label_claim(h->realm, SHM_REALMS_MAX, or_unknown(realm));
+	return shm_label_claim(
+		shm_map()->head.realm, SHM_REALMS_MAX, or_unknown(realm));
+}
+
+static unsigned realm_of(struct str realm)
+{
+	unsigned at = shm_realm_claim(realm);
 
 	if (at == SHM_REALMS_MAX - 1)
 		metric_inc(M_LABEL_OVERFLOW_REALM);
@@ -172,7 +177,7 @@ void metric_dsl(struct str realm, unsigned type, unsigned status,
 {
 	struct shm_head *h = &shm_map()->head;
 	struct shm_slot *s = shm_own();
-	unsigned at = realm_of(h, realm);
+	unsigned at = realm_of(realm);
 	struct shm_dsl *d;
 
 	assert(type < SHM_DSL_TYPES && status < SHM_DSL_STATUSES);
@@ -192,7 +197,7 @@ void metric_dsl(struct str realm, unsigned type, unsigned status,
 
 void metric_dsl_dropped(struct str realm, unsigned type)
 {
-	unsigned at = realm_of(&shm_map()->head, realm);
+	unsigned at = realm_of(realm);
 
 	assert(type < SHM_DSL_TYPES);
 	shm_add(&shm_own()->dsl[at][type].dropped, 1);
@@ -200,7 +205,7 @@ void metric_dsl_dropped(struct str realm, unsigned type)
 
 void metric_dsl_known(struct str realm)
 {
-	(void)realm_of(&shm_map()->head, realm);
+	(void)shm_realm_claim(realm);
 }
 
 /* ---- evidence ----------------------------------------------------------- */

@@ -153,7 +153,6 @@ static bool read_label(const struct shm_label *from, struct metric_label *l_r)
  */
 struct names {
 	unsigned realm_at[SHM_REALMS_MAX];
-	unsigned index[SHM_REALMS_MAX]; /* the other way round */
 	struct metric_label code[SHM_CODES_MAX];
 	bool has_code[SHM_CODES_MAX];
 };
@@ -173,7 +172,8 @@ static void read_names(struct metric_totals *t, struct names *n)
 		if (!read_label(&h->realm[i], &t->realm[t->realm_cnt].label))
 			continue;
 		n->realm_at[i] = t->realm_cnt;
-		n->index[t->realm_cnt++] = i;
+		t->realm[t->realm_cnt].at = i;
+		t->realm_cnt++;
 	}
 	for (unsigned i = 0; i < SHM_CODES_MAX; i++)
 		n->has_code[i] = (i == SHM_CODES_MAX - 1 ||
@@ -209,7 +209,7 @@ static void read_dsl(struct metric_dsl_sum *d, const struct shm_dsl *from)
 }
 
 static void read_slot(struct metric_totals *t, const struct shm_slot *s,
-	enum shm_role role, const struct names *n, unsigned routes_cnt)
+	enum shm_role role, unsigned routes_cnt)
 {
 	t->cpu_us += shm_get(&s->cpu_us);
 	t->role_cpu_us[role] += shm_get(&s->cpu_us);
@@ -224,7 +224,7 @@ static void read_slot(struct metric_totals *t, const struct shm_slot *s,
 	for (unsigned i = 0; i < t->realm_cnt; i++)
 		for (unsigned type = 0; type < SHM_DSL_TYPES; type++)
 			read_dsl(&t->realm[i].type[type],
-				&s->dsl[n->index[i]][type]);
+				&s->dsl[t->realm[i].at][type]);
 }
 
 static void read_counters(struct metric_totals *t, const struct shm_slot *s)
@@ -356,7 +356,7 @@ static void read_all(
 	read_names(t, &n);
 	for (unsigned i = 0; i < SHM_SLOTS_MAX; i++)
 		if (read_role(&map->slot[i], &role))
-			read_slot(t, &map->slot[i], role, &n, routes_cnt);
+			read_slot(t, &map->slot[i], role, routes_cnt);
 	read_errors(t, &n);
 	for (unsigned c = 0; c < SHM_EV_CLASSES; c++) {
 		read_evidence(&t->evidence[c], c);

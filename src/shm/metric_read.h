@@ -50,6 +50,7 @@ struct metric_dsl_sum {
 
 struct metric_realm {
 	struct metric_label label;
+	unsigned at; /* as metric_read_exemplar wants it */
 	struct metric_dsl_sum type[SHM_DSL_TYPES];
 };
 
@@ -132,6 +133,15 @@ struct metric_arm {
 /* The k-th arm, in the order of the program; k below arms_cnt. */
 void metric_read_arm(
 	const struct metric_version *v, uint32_t k, struct metric_arm *a_r);
+
+/* A run whose row in strategyexecutionlog was seen to be stored. */
+struct metric_exemplar {
+	struct uuid row; /* its id */
+	uint64_t duration_ns;
+};
+/* Of a bucket of dsl_execution_duration_seconds; false: there is none. */
+bool metric_read_exemplar(unsigned realm_at, unsigned type, unsigned status,
+	unsigned bucket, struct metric_exemplar *e_r);
 
 struct metric_outcome {
 	unsigned version; /* `at` of its version */

@@ -15,6 +15,7 @@
 #include "base/base.h"
 #include "base/err.h"
 #include "base/str.h"
+#include "base/uuid.h"
 
 #define SHM_SLOTS_MAX      64
 #define SHM_ROUTES_MAX     128
@@ -146,6 +147,9 @@ void metric_http(unsigned route, int status, uint64_t duration_ns,
 void metric_dsl(struct str realm, unsigned type, unsigned status,
 	const char *code, uint64_t duration_ns, uint32_t nodes);
 void metric_dsl_dropped(struct str realm, unsigned type);
+/* Logger: the row of such a run is in the database now. */
+void metric_dsl_stored(struct str realm, unsigned type, unsigned status,
+	uint64_t duration_ns, const struct uuid *row);
 /* The series of the realm exist from now on, at zero. */
 void metric_dsl_known(struct str realm);
 

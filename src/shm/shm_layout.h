@@ -15,7 +15,7 @@
 #include "shm/shm.h"
 
 #define SHM_MAGIC   0x316d6873646d6167ULL /* "gamdshm1" */
-#define SHM_VERSION 4
+#define SHM_VERSION 5
 
 typedef _Atomic uint64_t shm_u64;
 typedef _Atomic uint32_t shm_u32;
@@ -32,6 +32,13 @@ struct shm_label {
 	shm_u32 ready; /* length + 1 of the text, 0: not whole yet */
 	shm_u32 unused;
 	shm_u64 text[SHM_LABEL_MAX / 8];
+};
+
+/* A run of a bucket whose row is stored; metric_exemplar.c. */
+struct shm_exemplar {
+	shm_u64 changes; /* odd: being written */
+	shm_u64 row[2];  /* bytes of the row's id */
+	shm_u64 duration_ns;
 };
 
 struct shm_head {
@@ -64,6 +71,10 @@ struct shm_head {
 	shm_u32 arm_place[SHM_ARMS_MAX]; /* SHM_PLACE */
 	struct shm_label case_name[SHM_CASES_MAX];
 	shm_u64 outcome[SHM_OUTCOMES_MAX]; /* SHM_OUTCOME_KEY; 0: free */
+	/* Logger: whether a realm has any, and the last one of each bucket. */
+	HOT_ALIGNED shm_u32 exemplars[SHM_REALMS_MAX];
+	struct shm_exemplar exemplar[SHM_REALMS_MAX][SHM_DSL_TYPES]
+				    [SHM_DSL_STATUSES][SHM_DSL_BUCKETS];
 };
 
 #define SHM_SERIES_KEY(realm, type, code) \
@@ -183,6 +194,8 @@ unsigned shm_label_claim(
 	struct shm_label *table, unsigned cnt, struct str text);
 /* Gives the label its text, unless it has one; at most SHM_LABEL_MAX. */
 void shm_label_put(struct shm_label *l, struct str text);
+/* Index of a realm, "unknown" for an empty one. */
+unsigned shm_realm_claim(struct str realm);
 /* Index of the code of an error, unknown for ""; counts what overflows. */
 unsigned shm_code_claim(const char *code);
 /* Bucket of a run's time. */

@@ -8,11 +8,12 @@
 #include <assert.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <strings.h>
+#include <string.h>
 
 #include "api/api.h"
 #include "dsl/dsl_error.h"
 #include "ipc/evidence.h"
+#include "stats/stats_open.h"
 
 static const char *const role_names[] = {
 	"free", "master", "worker", "logger", "stats"};
@@ -48,50 +49,20 @@ static void add_parts(struct buf *b, ...)
 	va_end(ap);
 }
 
-static void add_number(struct buf *b, uint64_t v)
-{
-	char text[20], *p = text + sizeof(text);
-
-	do
-		*--p = (char)('0' + v % 10);
-	while (v /= 10);
-	buf_add(b, p, (size_t)(text + sizeof(text) - p));
-}
-
-/* v divided by 10^places, exactly; at least one digit behind the point. */
-static void add_decimal(struct buf *b, uint64_t v, unsigned places)
-{
-	char text[20];
-	uint64_t unit = 1;
-	unsigned n;
-
-	assert(places < sizeof(text));
-	for (unsigned i = 0; i < places; i++)
-		unit *= 10;
-	add_number(b, v / unit);
-	v %= unit;
-	for (n = places; n-- > 0; v /= 10)
-		text[n] = (char)('0' + v % 10);
-	for (n = places; n > 1 && text[n - 1] == '0';)
-		n--;
-	buf_add_char(b, '.');
-	buf_add(b, text, n);
-}
-
-enum { MILLI = 3, MICRO = 6, NANO = 9 }; /* places of add_decimal */
+enum { MILLI = 3, MICRO = 6, NANO = 9 }; /* places of buf_add_decimal */
 
 /* The value of a sample and the end of its line. */
 static void end_number(struct buf *b, uint64_t v)
 {
 	buf_add_char(b, ' ');
-	add_number(b, v);
+	buf_add_u64(b, v);
 	buf_add_char(b, '\n');
 }
 
 static void end_decimal(struct buf *b, uint64_t v, unsigned places)
 {
 	buf_add_char(b, ' ');
-	add_decimal(b, v, places);
+	buf_add_decimal(b, v, places);
 	buf_add_char(b, '\n');
 }
 
@@ -122,7 +93,31 @@ struct histogram {
 	unsigned buckets;
 	/* Labels around le: "a=\"1\"," and ",m=\"2\"". */
 	const char *before, *after;
+	/* Of each bucket; NULL: none. */
+	const struct metric_exemplar *exemplars;
+	const bool *has_exemplar;
 };
+
+/* Milliseconds since 1970, which a version 7 id begins with. */
+static uint64_t made_ms(const struct uuid *id)
+{
+	uint64_t ms = 0;
+
+	for (unsigned i = 0; i < 6; i++)
+		ms = ms << 8 | id->b[i];
+	return ms;
+}
+
+/* The end of a bucket's line: the id is the value of X-Trace-Id. */
+static void add_exemplar(struct buf *b, const struct metric_exemplar *e)
+{
+	char id[UUID_TEXT_LEN + 1];
+
+	uuid_print(&e->row, id);
+	add_parts(b, " # {trace_id=\"", id, "\"} ", NULL);
+	buf_add_decimal(b, e->duration_ns, NANO);
+	end_decimal(b, made_ms(&e->row), MILLI);
+}
 
 /* A line of the histogram that has no le. */
 static void add_whole(
@@ -152,8 +147,12 @@ static void add_histogram(struct buf *b, const struct histogram *h,
 	for (unsigned i = 0; i < h->buckets; i++) {
 		cnt += bucket[i];
 		add_parts(b, h->name, "_bucket{", h->before, "le=\"", h->le[i],
-			"\"", h->after, "}", NULL);
-		end_number(b, cnt);
+			"\"", h->after, "} ", NULL);
+		buf_add_u64(b, cnt);
+		if (h->exemplars && h->has_exemplar[i])
+			add_exemplar(b, &h->exemplars[i]);
+		else
+			buf_add_char(b, '\n');
 	}
 	add_whole(b, h, "_count");
 	end_number(b, cnt);
@@ -262,14 +261,14 @@ static void print_durations(struct buf *b, const struct metric_totals *t,
 	const struct routes *routes)
 {
 	struct histogram h = {"http_request_duration_highr_seconds", highr_le,
-		SHM_HIGHR_BUCKETS, "", ""};
+		SHM_HIGHR_BUCKETS, "", "", NULL, NULL};
 	struct buf before, after;
 
 	family(b, h.name, "histogram",
 		"Time from the head of a request to its reply, all routes");
 	add_histogram(b, &h, t->highr, t->highr_ns);
 	h = (struct histogram){"http_request_duration_seconds", lowr_le,
-		SHM_LOWR_BUCKETS, "", ""};
+		SHM_LOWR_BUCKETS, "", "", NULL, NULL};
 	family(b, h.name, "histogram",
 		"Time from the head of a request to its reply, by route");
 	buf_init(&before, 0);
@@ -317,13 +316,27 @@ static const char *const known_codes[] = {"DSL_ARITH_DIV_BY_ZERO",
 struct dsl_pair {
 	const struct metric_dsl_sum *sum;
 	unsigned realm, type;
+	unsigned realm_at;      /* in the shared block */
 	const char *realm_text; /* escaped */
 };
 
-static void print_runs(struct buf *b, const struct dsl_pair *p)
+/* What was counted in a bucket after the totals were read has none yet. */
+static void read_exemplars(const struct dsl_pair *p, unsigned status,
+	struct metric_exemplar *exemplars_r, bool *has_r)
+{
+	for (unsigned i = 0; i < SHM_DSL_BUCKETS; i++)
+		has_r[i] = p->sum->bucket[status][i] != 0 &&
+			   metric_read_exemplar(p->realm_at, p->type, status, i,
+				   &exemplars_r[i]);
+}
+
+static void print_runs(
+	struct buf *b, const struct dsl_pair *p, bool with_exemplars)
 {
 	struct histogram h = {"dsl_execution_duration_seconds", dsl_le,
-		SHM_DSL_BUCKETS, "", ""};
+		SHM_DSL_BUCKETS, "", "", NULL, NULL};
+	struct metric_exemplar exemplars[SHM_DSL_BUCKETS];
+	bool has[SHM_DSL_BUCKETS];
 	struct buf after;
 
 	buf_init(&after, 0);
@@ -334,6 +347,11 @@ static void print_runs(struct buf *b, const struct dsl_pair *p)
 			dsl_types[p->type], "\"", NULL);
 		buf_add_char(&after, '\0');
 		h.after = after.p;
+		if (with_exemplars) {
+			read_exemplars(p, i, exemplars, has);
+			h.exemplars = exemplars;
+			h.has_exemplar = has;
+		}
 		add_histogram(b, &h, p->sum->bucket[i], p->sum->duration_ns[i]);
 	}
 	buf_fini(&after);
@@ -384,7 +402,13 @@ static void print_errors(
 			print_error(b, p, str_from(known_codes[k]), 0);
 }
 
-enum dsl_part { DSL_RUNS, DSL_NODES, DSL_ERRORS, DSL_DROPPED };
+enum dsl_part {
+	DSL_RUNS,
+	DSL_RUNS_EXEMPLARS,
+	DSL_NODES,
+	DSL_ERRORS,
+	DSL_DROPPED
+};
 
 /* One family over all realms and types. */
 static void print_dsl_part(
@@ -395,8 +419,9 @@ static void print_dsl_part(
 	buf_init(&realm, 0);
 	for (unsigned i = 0; i < t->realm_cnt * SHM_DSL_TYPES; i++) {
 		const struct metric_realm *r = &t->realm[i / SHM_DSL_TYPES];
-		struct dsl_pair p = {
-			.realm = i / SHM_DSL_TYPES, .type = i % SHM_DSL_TYPES};
+		struct dsl_pair p = {.realm = i / SHM_DSL_TYPES,
+			.realm_at = r->at,
+			.type = i % SHM_DSL_TYPES};
 
 		buf_reset(&realm);
 		add_escaped(&realm, (struct str){r->label.text, r->label.len});
@@ -405,7 +430,8 @@ static void print_dsl_part(
 		p.sum = &r->type[p.type];
 		switch (part) {
 		case DSL_RUNS:
-			print_runs(b, &p);
+		case DSL_RUNS_EXEMPLARS:
+			print_runs(b, &p, part == DSL_RUNS_EXEMPLARS);
 			break;
 		case DSL_NODES:
 			print_nodes(b, &p);
@@ -421,11 +447,12 @@ static void print_dsl_part(
 	buf_fini(&realm);
 }
 
-static void print_dsl(struct buf *b, const struct metric_totals *t)
+static void print_dsl(
+	struct buf *b, const struct metric_totals *t, bool with_exemplars)
 {
 	family(b, "dsl_execution_duration_seconds", "histogram",
 		"Time of a run of a custom strategy");
-	print_dsl_part(b, t, DSL_RUNS);
+	print_dsl_part(b, t, with_exemplars ? DSL_RUNS_EXEMPLARS : DSL_RUNS);
 	family(b, "dsl_execution_nodes_total", "counter",
 		"Nodes evaluated by runs of custom strategies");
 	print_dsl_part(b, t, DSL_NODES);
@@ -583,7 +610,7 @@ static void print_each_process(struct buf *b, const struct metric_totals *t,
 
 		add_parts(b, name, "{role=\"", role_names[p->role],
 			"\",slot=\"", NULL);
-		add_number(b, p->slot);
+		buf_add_u64(b, p->slot);
 		add_parts(b, "\"}", NULL);
 		if (is_time)
 			end_decimal(b, v, MICRO);
@@ -630,7 +657,7 @@ static void print_lag(struct buf *b, const struct metric_totals *t)
 		if (p->role != SHM_WORKER)
 			continue;
 		add_parts(b, name, "{slot=\"", NULL);
-		add_number(b, p->slot);
+		buf_add_u64(b, p->slot);
 		add_parts(b, "\"}", NULL);
 		end_decimal(b, p->lag_max_us, MICRO);
 	}
@@ -653,12 +680,13 @@ static void print_processes(struct buf *b, const struct metric_totals *t)
 }
 
 void stats_prom_print(struct buf *out, const struct metric_totals *t,
-	const struct http_route *routes, unsigned routes_cnt)
+	const struct http_route *routes, unsigned routes_cnt,
+	enum stats_form form)
 {
 	const struct routes all = {routes, routes_cnt};
 
 	print_http(out, t, &all);
-	print_dsl(out, t);
+	print_dsl(out, t, form == STATS_WITH_EXEMPLARS);
 	print_plain(out, t);
 	print_queues(out, t);
 	print_timers(out, t);
@@ -666,109 +694,31 @@ void stats_prom_print(struct buf *out, const struct metric_totals *t,
 	print_processes(out, t);
 }
 
-typedef void (*read_cb)(struct metric_totals *t, unsigned routes_cnt);
-
-static void render(struct buf *out, read_cb read)
-{
-	static struct metric_totals t;
-
-	assert(api_routes_cnt <= SHM_ROUTES_MAX);
-	read(&t, (unsigned)api_routes_cnt);
-	stats_prom_print(out, &t, api_routes, (unsigned)api_routes_cnt);
-}
+static struct metric_totals totals;
 
 void stats_render(struct buf *out)
 {
-	render(out, metric_read);
-}
-
-/* ---- OpenMetrics -------------------------------------------------------- */
-
-/* What stands before the next `by`, and *rest after it. */
-static struct str cut(struct str *rest, char by)
-{
-	const char *end = memchr(rest->p, by, rest->len);
-	struct str head = {rest->p, end ? (size_t)(end - rest->p) : rest->len};
-	size_t gone = head.len + (end != NULL);
-
-	*rest = (struct str){rest->p + gone, rest->len - gone};
-	return head;
-}
-
-/* Of an entry's parameters: no version, or one from 1.0.0 on. */
-static bool takes_version(struct str params)
-{
-	while (params.len) {
-		struct str p = str_trim(cut(&params, ';'));
-
-		if (!str_starts_with(p, "version="))
-			continue;
-		(void)cut(&p, '=');
-		if (p.len && *p.p == '"')
-			(void)cut(&p, '"');
-		return p.len && *p.p >= '1' && *p.p <= '9';
-	}
-	return true;
-}
-
-static bool wants_open(struct str accept)
-{
-	static const char type[] = "application/openmetrics-text";
-
-	while (accept.len) {
-		struct str entry = cut(&accept, ',');
-		struct str media = str_trim(cut(&entry, ';'));
-
-		if (media.len == sizeof(type) - 1 &&
-			strncasecmp(media.p, type, media.len) == 0 &&
-			takes_version(entry))
-			return true;
-	}
-	return false;
-}
-
-/* A counter family has the name of its samples without _total. */
-static void add_open_head(struct buf *out, struct str line)
-{
-	static const char total[] = "_total";
-	const size_t what = strlen("# TYPE "), suffix = sizeof(total) - 1;
-	struct str rest = {line.p + what, line.len - what};
-	struct str name = cut(&rest, ' ');
-
-	buf_add(out, line.p, what);
-	if (name.len > suffix &&
-		memcmp(name.p + name.len - suffix, total, suffix) == 0)
-		name.len -= suffix;
-	buf_add_str(out, name);
-	buf_add_char(out, ' ');
-	buf_add_str(out, rest);
-}
-
-static void add_open(struct buf *out, struct str classic)
-{
-	while (classic.len) {
-		struct str line = cut(&classic, '\n');
-
-		if (line.len && *line.p == '#')
-			add_open_head(out, line);
-		else
-			buf_add_str(out, line);
-		buf_add_char(out, '\n');
-	}
-	buf_add_str(out, STR("# EOF\n"));
+	assert(api_routes_cnt <= SHM_ROUTES_MAX);
+	metric_read(&totals, (unsigned)api_routes_cnt);
+	stats_prom_print(out, &totals, api_routes, (unsigned)api_routes_cnt,
+		STATS_CLASSIC);
 }
 
 const char *stats_render_for(struct buf *out, struct str accept)
 {
-	struct buf classic;
+	struct buf text;
 
-	if (accept.p == NULL || !wants_open(accept)) {
-		render(out, metric_read_scrape);
+	assert(api_routes_cnt <= SHM_ROUTES_MAX);
+	metric_read_scrape(&totals, (unsigned)api_routes_cnt);
+	if (!stats_open_is_wanted(accept)) {
+		stats_prom_print(out, &totals, api_routes,
+			(unsigned)api_routes_cnt, STATS_CLASSIC);
 		return STATS_PROM_TYPE;
 	}
-	buf_init(&classic, 0);
-	render(&classic, metric_read_scrape);
-	add_open(out, buf_str(&classic));
-	buf_fini(&classic);
+	buf_init(&text, 0);
+	stats_prom_print(&text, &totals, api_routes, (unsigned)api_routes_cnt,
+		STATS_WITH_EXEMPLARS);
+	stats_open_add(out, buf_str(&text), totals.boot_us);
+	buf_fini(&text);
 	return STATS_OPEN_TYPE;
 }

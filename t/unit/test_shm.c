@@ -658,3 +658,91 @@ Test(timer, counts_by_edge_and_survives_its_process)
 	cr_expect_eq(t.timer[T_DB_WAIT_READ].ns, 6002000001);
 	cr_expect_eq(t.timer[T_DB_WAIT_WRITE].ns, 0);
 }
+
+/* An id and a time that belong together. */
+static struct uuid id_of(uint64_t duration_ns)
+{
+	uint64_t words[2] = {duration_ns * 3, duration_ns * 5};
+	struct uuid id;
+
+	memcpy(id.b, words, sizeof(id.b));
+	return id;
+}
+
+static void store_rows(struct shm *s, unsigned i)
+{
+	shm_attach(s, i, SHM_LOGGER);
+	for (uint64_t n = 1;; n++) {
+		struct uuid id = id_of(n % 1000);
+
+		metric_dsl_stored(STR("one"), 1, 2, n % 1000, &id);
+	}
+}
+
+static unsigned realm_at(const char *realm)
+{
+	static struct metric_totals t;
+
+	metric_read(&t, 0);
+	for (unsigned i = 0; i < t.realm_cnt; i++)
+		if (str_is((struct str){t.realm[i].label.text,
+				   t.realm[i].label.len},
+			    realm))
+			return t.realm[i].at;
+	return SHM_REALMS_MAX;
+}
+
+Test(exemplar, is_whole_whoever_writes_or_dies)
+{
+	struct shm *s = fresh(0, SHM_MASTER);
+	struct metric_exemplar e;
+	unsigned at, seen = 0;
+	int status;
+	pid_t pid;
+
+	metric_dsl_known(STR("one"));
+	at = realm_at("one");
+	cr_assert_lt(at, SHM_REALMS_MAX);
+	cr_expect_not(metric_read_exemplar(at, 1, 2, 0, &e), "none yet");
+	for (unsigned i = 0; i < 20; i++) {
+		pid = start(store_rows, s, 1);
+		for (unsigned k = 0; k < 2000 || seen <= i; k++) {
+			struct uuid id;
+
+			if (!metric_read_exemplar(at, 1, 2, 0, &e))
+				continue;
+			seen++;
+			id = id_of(e.duration_ns);
+			cr_assert(uuid_eq(&id, &e.row), "torn");
+		}
+		kill(pid, SIGKILL);
+		cr_assert_gt(waitpid(pid, &status, 0), 0);
+	}
+	cr_expect_not(metric_read_exemplar(at, 0, 2, 0, &e), "other type");
+	cr_expect_not(metric_read_exemplar(at, 1, 2, 1, &e), "other bucket");
+}
+
+Test(exemplar, of_a_writer_that_died_is_not_read_until_the_next)
+{
+	struct shm *s = fresh(1, SHM_LOGGER);
+	struct uuid id = id_of(7000000);
+	struct shm_exemplar *c;
+	struct metric_exemplar e;
+	unsigned at;
+
+	metric_dsl_stored(STR("one"), 0, 0, 7000000, &id);
+	at = realm_at("one");
+	cr_assert(metric_read_exemplar(at, 0, 0, 1, &e));
+	cr_expect_eq(e.duration_ns, 7000000);
+	cr_expect(uuid_eq(&id, &e.row));
+	c = &s->head.exemplar[at][0][0][1];
+	c->changes++; /* it died between two stores */
+	c->row[0] = 1;
+	cr_expect_not(metric_read_exemplar(at, 0, 0, 1, &e));
+	metric_dsl_stored(STR("one"), 0, 0, 7000000, &id);
+	cr_assert(metric_read_exemplar(at, 0, 0, 1, &e));
+	cr_expect(uuid_eq(&id, &e.row));
+	c->duration_ns = 1; /* of another bucket: the block is not trusted */
+	cr_expect_not(metric_read_exemplar(at, 0, 0, 1, &e));
+	cr_expect_eq(metric_slot(1, M_TORN_READS), 1);
+}

@@ -1,5 +1,6 @@
 /* test_stats.c - the exposition and the answers of the admin socket. */
 #include <criterion/criterion.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -39,7 +40,8 @@ static const char *render(void)
 {
 	buf_init(&text_buf, 0);
 	metric_read(&totals, NELEM(routes));
-	stats_prom_print(&text_buf, &totals, routes, NELEM(routes));
+	stats_prom_print(
+		&text_buf, &totals, routes, NELEM(routes), STATS_CLASSIC);
 	buf_add_char(&text_buf, '\0');
 	return text_buf.p;
 }
@@ -123,6 +125,64 @@ Test(prom, figures_are_those_counted)
 		"realm=\"a\\\"b\\\\c\\nd\",strategy_type=\"DSL_FULL\"} 1");
 	expect_line(text, "dsl_execution_nodes_total{realm=\"a\\\"b\\\\c\\nd\","
 			  "strategy_type=\"DSL_FULL\"} 12");
+}
+
+/* Text for the one who asks with Accept: that header; NUL-terminated. */
+static const char *render_for(const char *accept)
+{
+	buf_init(&text_buf, 0);
+	(void)stats_render_for(&text_buf, str_from(accept));
+	buf_add_char(&text_buf, '\0');
+	return text_buf.p;
+}
+
+Test(prom, exemplars_and_beginnings_are_for_openmetrics)
+{
+	static const char bucket[] =
+		"dsl_execution_duration_seconds_bucket{le=\"0.05\","
+		"realm=\"one\",status=\"ok\",strategy_type=\"DSL_EXTEND\"} 1";
+	char line[512];
+	struct uuid id;
+	const char *text, *at;
+	size_t len;
+
+	(void)fresh();
+	cr_assert_eq(
+		uuid_parse(STR("018c251e-f400-7000-8000-0000000000ff"), &id),
+		0);
+	metric_dsl(STR("one"), 1, 0, NULL, 26000000, 12);
+	metric_dsl_stored(STR("one"), 1, 0, 26000000, &id);
+	/* counted by no scrape of this server: an outage before its start */
+	metric_dsl_stored(STR("one"), 1, 0, 1, &id);
+	text = render_for("text/plain");
+	expect_line(text, bucket);
+	cr_expect_null(strstr(text, "trace_id"));
+	cr_expect_null(strstr(text, "_created"));
+	buf_fini(&text_buf);
+	text = render_for("application/openmetrics-text");
+	snprintf(line, sizeof(line),
+		"%s # {trace_id=\"018c251e-f400-7000-8000-0000000000ff\"} "
+		"0.026 1701429834.752",
+		bucket);
+	expect_line(text, line);
+	at = strstr(text, "trace_id");
+	cr_assert_not_null(at);
+	cr_expect_null(strstr(at + 1, "trace_id"), "one bucket, one exemplar");
+	expect_line(text, "# TYPE dsl_execution_nodes counter");
+	at = strstr(text, "\ndsl_execution_nodes_total{realm=\"one\","
+			  "strategy_type=\"DSL_EXTEND\"} 12\n");
+	cr_assert_not_null(at);
+	at = strchr(at + 1, '\n') + 1;
+	len = strlen("dsl_execution_nodes_created{realm=\"one\","
+		     "strategy_type=\"DSL_EXTEND\"} ");
+	cr_expect_eq(strncmp(at,
+			     "dsl_execution_nodes_created{realm=\"one\","
+			     "strategy_type=\"DSL_EXTEND\"} ",
+			     len),
+		0);
+	cr_expect_float_eq(atof(at + len), (double)clock_wall_us() / 1e6, 600);
+	cr_expect_null(strstr(text, "gamed_spool_bytes_created"), "a gauge");
+	cr_expect_eq(strcmp(text + strlen(text) - 7, "\n# EOF\n"), 0);
 }
 
 Test(prom, evidence_balances_in_every_scrape)
@@ -225,7 +285,8 @@ Test(prom, a_scrape_is_cheap)
 
 		buf_reset(&b);
 		metric_read(&totals, NELEM(routes));
-		stats_prom_print(&b, &totals, routes, NELEM(routes));
+		stats_prom_print(
+			&b, &totals, routes, NELEM(routes), STATS_CLASSIC);
 		t = clock_mono_ns() - t0;
 		if (t < best)
 			best = t;
