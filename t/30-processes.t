@@ -11,6 +11,7 @@ use Test::More;
 use Time::HiRes qw(time sleep);
 use Gamed::Daemon;
 use Gamed::Postgres;
+use Gamed::Shim;
 
 $ENV{GAMED_SQLDIR} //= "$FindBin::Bin/../sql";
 my @roles = qw(worker logger stats);
@@ -146,9 +147,12 @@ subtest 'each role is killed' => sub {
 
 	for my $role (@roles) {
 		my @old = $d->pids($role);
+		my @others = grep { $_ != $old[0] } $d->pids;
 		$d->kill(KILL => $old[0]);
 		replaced($d, $role, 'signal=KILL', @old);
 		served($d, 'it still serves');
+		is(scalar(grep { Gamed::Daemon::process_runs($_) } @others), 4 - 1,
+			'... and nobody else was restarted');
 	}
 	my @old = $d->pids;
 	$d->kill(KILL => @old);
@@ -233,6 +237,119 @@ subtest 'S4: stopped processes are replaced' => sub {
 		'the cause is counted');
 };
 
+sub is_stopped { return Gamed::Daemon::_read("/proc/$_[0]/stat") =~ /\) T/ }
+
+subtest 'S4: nobody is killed for a time when all stood still' => sub {
+	my $d = Gamed::Daemon->start(pg => $pg, conf => { 'server.watchdog_s' => 2 });
+	my @pids = sort $d->pids;
+
+	$d->kill(STOP => $d->pid, @pids);
+	ok(eventually(sub { 5 == grep { is_stopped($_) } $d->pid, @pids }),
+		'all processes are stopped');
+	my $until = time + 6;
+	eventually(sub { time > $until });
+	# the master first: it must not judge by beats that could not be
+	$d->kill(CONT => $d->pid);
+	ok($d->await_log(qr/the master was away ms=/), 'the master notices');
+	$d->kill(CONT => @pids);
+	served($d, 'it serves');
+	$until = time + 3; # more than one round of the watchdog
+	eventually(sub { time > $until });
+	is_deeply([sort $d->pids], \@pids, 'the same processes');
+	unlike($d->log, qr/no sign of life|died/, 'nobody was taken for stuck');
+};
+
+subtest 'S4: systemd hears of it only while all roles are healthy' => sub {
+	my $d = Gamed::Daemon->start(pg => $pg, env => { WATCHDOG_USEC => 20e6 },
+		conf => { 'server.watchdog_s' => 2, 'server.workers' => 1 });
+
+	for my $role (@roles) {
+		$d->await_message(qr/^WATCHDOG=1/m);
+		my @old = $d->pids($role);
+		$d->kill(STOP => @old);
+		ok($d->await_log(qr/$role slot=\d+ pid=$old[0] gives no sign of life/),
+			"$role: stopped, and found out");
+		$d->_take_messages(0);
+		$d->{messages} = [];
+		# it is killed 2 s later; the master's turns are 1 s apart
+		my $silent = time + 1.1;
+		eventually(sub { time > $silent });
+		$d->_take_messages(0);
+		is(scalar(grep { /^WATCHDOG=1/m } @{ $d->{messages} }), 0,
+			"$role: systemd hears nothing");
+		replaced($d, $role, 'signal=KILL stuck=yes', @old);
+		$d->{messages} = [];
+		ok($d->await_message(qr/^WATCHDOG=1/m),
+			"$role: and hears again when it is back");
+	}
+};
+
+# Processes named gamed-worker that start while a file is there never wait for
+# an event, so they are never ready.
+sub hold_shim {
+	return Gamed::Shim->new($_[0], 'hold', <<'C');
+#define _GNU_SOURCE
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+int epoll_wait(int fd, struct epoll_event *ev, int max, int timeout)
+{
+	static int is_asked;
+	char name[16] = "";
+	prctl(PR_GET_NAME, name);
+	if (!is_asked && strncmp(name, "gamed-worker", 12) == 0)
+		while (access(getenv("TEST_HOLD"), F_OK) == 0)
+			usleep(1000);
+	is_asked = 1;
+	return (int)syscall(SYS_epoll_pwait, fd, ev, max, timeout, NULL, 0);
+}
+C
+}
+
+sub touch {
+	open my $f, '>', $_[0] or die "$_[0]: $!";
+	return close $f;
+}
+
+subtest 'S3, D3: workers that do not become ready' => sub {
+	my $d = Gamed::Daemon->start(pg => $pg);
+	my $file = "$d->{dir}/hold";
+	my $shim = hold_shim($d->dir);
+	my %env = ($shim->env, TEST_HOLD => $file);
+
+	is($d->stop, 0, 'exit 0');
+	touch($file);
+	my $from = time;
+	$d = Gamed::Daemon->start(from => $d, await => 0, env => \%env,
+		conf => { 'server.start_timeout_s' => 2 });
+	$d->expect_exit(1);
+	is($d->await_exit, 1, 'at the start: exit 1');
+	cmp_ok(time - $from, '>', 1.9, '... after the time allowed');
+	like($d->log, qr/no worker became ready within 2 s/, '... and says so');
+
+	unlink $file;
+	$d = Gamed::Daemon->start(from => $d, env => \%env);
+	my @old = sort $d->pids('worker');
+	touch($file);
+	$d->reload;
+	like($d->log, qr/reload failed, the settings in force stay: the new workers did not become ready/,
+		'in a reload: it failed, and why');
+	ok(eventually(sub { $d->pids('worker') == 2 }), 'the new ones are gone');
+	is_deeply([sort $d->pids('worker')], \@old, 'the old ones stay');
+	served($d, '... and serve');
+	my $m = $d->metrics;
+	is($m->{'gamed_reloads_total{result="failed"}'}, 1, 'it is counted');
+	is($m->{gamed_config_in_force}, 0, 'and visible');
+	unlink $file;
+	$d->reload;
+	ok(eventually(sub { gone(@old) }), 'the next reload succeeds');
+	is($d->metrics->{gamed_config_in_force}, 1, '... and is in force');
+	served($d, '... and serves');
+};
+
 subtest 'D3: reload' => sub {
 	my $d = Gamed::Daemon->start(pg => $pg);
 	my %old = map { $_ => 1 } my @old = $d->pids('worker');
@@ -307,6 +424,36 @@ subtest 'a database without the schema' => sub {
 	like($d->log, qr/gamectl migrate/, 'the log names the command');
 };
 
+subtest 'a database with another version of the schema' => sub {
+	my $other = $pg->create_db('other');
+	my $d = Gamed::Daemon->start(pg => $pg, conf => { 'database.name' => $other });
+	my $version = $pg->psql('select max(version) from gamed.schema_version', $other);
+	my $end_of = sub {
+		my ($found) = @_;
+		$d->expect_exit(2);
+		is($d->await_exit, 2, '... exit 2');
+		like($d->log, qr/database schema is version $found, this program needs $version: run gamectl migrate/,
+			'... the log names both versions');
+		return;
+	};
+
+	# while it runs: seen with the next connection
+	$pg->psql("update gamed.schema_version set version = 9999
+		where version = $version", $other);
+	served($d, 'changed under a running server: it serves on');
+	$pg->psql(q(select pg_terminate_backend(pid) from pg_stat_activity
+		where application_name like 'game-worker%'), $other);
+	$end_of->(9999);
+
+	$d = Gamed::Daemon->start(from => $d, await => 0);
+	pass('newer at the start');
+	$end_of->(9999);
+	$pg->psql('delete from gamed.schema_version where version = 9999', $other);
+	$d = Gamed::Daemon->start(from => $d, await => 0);
+	pass('older at the start');
+	$end_of->($version - 1);
+};
+
 subtest 'what cannot start says why' => sub {
 	my $d = Gamed::Daemon->start(pg => $pg);
 	my $second = sub {
@@ -373,47 +520,114 @@ subtest 'systemd-socket-activate' => sub {
 	served($d, 'it serves');
 };
 
-subtest 'descriptors' => sub {
-	my $d = Gamed::Daemon->start(pg => $pg);
-	my %name; # of descriptors that the master holds, by what /proc says
+# What /proc says of each descriptor of a process.
+sub descriptors_of {
+	my ($pid) = @_;
 
-	my $fds = sub {
-		my ($pid) = @_;
-		return map { readlink($_) // () } glob "/proc/$pid/fd/*";
-	};
-	my $inode = sub {
-		my ($file, $re) = @_;
-		open my $f, '<', $file or die "$file: $!";
-		my ($line) = grep { $_ =~ $re } <$f>;
-		return "socket:[$1]" if $line =~ / (\d+) (?:\d+ [0-9a-f]{16}|\S+admin)/;
-		die "no inode in $line";
-	};
+	return map { readlink($_) // () } glob "/proc/$pid/fd/*";
+}
+
+sub inode_of {
+	my ($file, $re) = @_;
+
+	open my $f, '<', $file or die "$file: $!";
+	my ($line) = grep { $_ =~ $re } <$f>;
+	return "socket:[$1]" if $line =~ / (\d+) (?:\d+ [0-9a-f]{16}|\S+admin)/;
+	die "no inode in $line";
+}
+
+# Descriptors that the master holds and children may have of it, by name.
+sub names_of_masters {
+	my ($d) = @_;
+	my %name;
+
 	for (['api', $d->port], ['metrics', $d->metrics_port]) {
 		my $port = sprintf ':%04X 00000000:0000 0A', $_->[1];
-		$name{ $inode->('/proc/net/tcp', qr/$port/) } = $_->[0];
+		$name{ inode_of('/proc/net/tcp', qr/$port/) } = $_->[0];
 	}
-	$name{ $inode->('/proc/net/unix', qr/ \Q$d->{dir}\E\/admin\.sock$/m) } = 'admin';
-	for my $fd ($fds->($d->pid)) {
+	$name{ inode_of('/proc/net/unix', qr/ \Q$d->{dir}\E\/admin\.sock$/m) } = 'admin';
+	for my $fd (descriptors_of($d->pid)) {
 		$name{$fd} //= $fd =~ /^socket/ ? 'trace' : 'death' if $fd !~ m{^/};
 	}
+	return %name;
+}
+
+# How many of each name every role has; what is its own goes by its kind.
+sub sets_of {
+	my ($d) = @_;
+	my %name = names_of_masters($d);
 	my %got;
+
 	for my $pid ($d->pids) {
 		my ($role) = Gamed::Daemon::_read("/proc/$pid/comm") =~ /^gamed-([a-z]+)/;
 		my %count;
-		$count{ $name{$_} }++ for grep { $name{$_} } $fds->($pid);
-		$got{$role} = \%count;
-		is(readlink("/proc/$pid/fd/0"), '/dev/null', "$role: stdin");
+		for my $fd (descriptors_of($pid)) {
+			my $what = $name{$fd} // ($fd =~ /^socket/ ? 'connection'
+				: $fd =~ /eventpoll/ ? 'epoll'
+				: $fd =~ /\/spool/ ? 'spool'
+				: $fd =~ /^\/dev\/null|\/log\z/ ? 'standard' : $fd);
+			$count{$what}++;
+		}
+		# libevent's for signals: both ends are here, nobody else has one
+		for my $pipe (grep { /^pipe/ && $count{$_} == 2 } keys %count) {
+			delete $count{$pipe};
+			$count{pipe}++;
+		}
+		push @{ $got{$role} }, \%count;
 	}
-	is_deeply(\%got, {
-		worker => { api => 1, trace => 1, death => 1 },
-		logger => { trace => 60, death => 1 },
-		stats => { metrics => 1, admin => 1, death => 1 },
-	}, 'each role has of the master what its work needs, nothing else');
+	return \%got;
+}
+
+# Connections to the database come and go: not one more than there may be.
+my %own = (death => 1, epoll => 1, pipe => 1, standard => 3);
+my %expected = (
+	worker => { api => 1, trace => 1, %own },
+	logger => { trace => 60, %own },
+	stats => { metrics => 1, admin => 1, %own },
+);
+my %connections = (worker => 6, logger => 2, stats => 4);
+
+sub expected_sets {
+	my ($d, $when) = @_;
+	my $got = sets_of($d);
+
+	is(scalar(my @w = @{ $got->{worker} }), 2, "$when: two workers");
+	for my $role (@roles) {
+		for my $set (@{ $got->{$role} }) {
+			cmp_ok(delete $set->{connection} // 0, '<=', $connections{$role},
+				"$when: $role: connections of its own");
+			delete $set->{spool} if $role eq 'logger';
+			is_deeply($set, $expected{$role},
+				"$when: $role has what its work needs, nothing else")
+				or diag explain $set;
+		}
+	}
+	return;
+}
+
+subtest 'descriptors' => sub {
+	my $d = Gamed::Daemon->start(pg => $pg);
+	my %name = names_of_masters($d);
 	my %seen;
+
+	is(readlink("/proc/$_/fd/0"), '/dev/null', 'stdin') for $d->pids;
 	$seen{$_}++ for grep { ($name{$_} // '') eq 'trace' }
-		map { $fds->($_) } $d->pids;
-	is(scalar(grep { $_ > 1 } values %seen), 0, 'no trace end has two readers or writers');
-	my ($logger) = $d->pids('logger');
-	like((glob "/proc/$logger/fd/*")[-1], qr/\d+$/, 'the logger is still there');
+		map { descriptors_of($_) } $d->pids;
+	is(scalar(grep { $_ > 1 } values %seen), 0,
+		'no trace end has two readers or writers');
+	my $masters = () = descriptors_of($d->pid);
+	expected_sets($d, 'at the start');
+	for my $role (@roles) {
+		my @old = $d->pids($role);
+		$d->kill(KILL => $old[0]);
+		replaced($d, $role, 'signal=KILL', @old);
+	}
+	expected_sets($d, 'after a death of each');
+	my @old = $d->pids('worker');
+	$d->reload;
+	ok(eventually(sub { gone(@old) }), 'reloaded');
+	expected_sets($d, 'after a reload');
+	is(scalar(() = descriptors_of($d->pid)), $masters,
+		'the master has as many as before');
 };
 done_testing;

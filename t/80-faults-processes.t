@@ -17,6 +17,7 @@ use Gamed::Daemon;
 use Gamed::Judge;
 use Gamed::Load;
 use Gamed::Postgres;
+use Gamed::Shim;
 
 my $LONG = $ENV{GAMED_LONG} ? 1 : 0;
 my $ROUNDS = $LONG ? 5 : 1;
@@ -122,6 +123,36 @@ subtest 'S4: stopped processes are replaced by the watchdog' => sub {
 		cmp_ok($m->{qq(gamed_child_restarts_total{reason="stuck",role="$role"})},
 			'==', 1, "$role: counted as stuck");
 	}
+};
+
+sub is_stopped { return Gamed::Daemon::_read("/proc/$_[0]/stat") =~ /\) T/ }
+
+subtest 'S2: a stopped worker strands no newcomer' => sub {
+	my $load = load_starts();
+	my ($asked, $failed, $longest) = (0, 0, 0);
+
+	for (1 .. $ROUNDS) {
+		for my $pid ($d->pids('worker')) {
+			$d->kill(STOP => $pid);
+			ok(eventually(sub { is_stopped($pid) }), 'one is stopped');
+			for (1 .. 50) {
+				my $from = time;
+				$asked++;
+				$failed++ if $d->http(GET => '/livez')->{status}
+					!= 200;
+				my $took = time - $from;
+				$longest = $took if $took > $longest;
+			}
+			$d->kill(CONT => $pid);
+			ok($load->await_calls(50), 'awards go on');
+		}
+	}
+	is($failed, 0, "all of $asked newcomers are answered by the other");
+	cmp_ok($longest, '<', 2, '... soon');
+	my $record = $load->stop;
+	is(scalar(grep { $_->{status} != 200 } @$record), 0, 'no call failed')
+		or diag $judge->outcomes($record);
+	$judge->judge('a stopped worker', $record);
 };
 
 subtest 'a second start in the same place disturbs nobody' => sub {
@@ -232,6 +263,46 @@ subtest 'D1: a second TERM ends it within 2 s' => sub {
 	$judge->follow($d);
 };
 
+subtest 'D2: draining has a deadline' => sub {
+	is($d->stop, 0, 'exit 0');
+	my %usual = ('server.drain_timeout_s' => 30,
+		'http.handler_timeout_ms' => 5000,
+		'database.lock_timeout_ms' => 1000);
+	$d = start(from => $d, conf => { 'server.drain_timeout_s' => 1,
+		'http.handler_timeout_ms' => 60000,
+		'database.lock_timeout_ms' => 60000 });
+	$judge->follow($d);
+	my $load = load_starts();
+	my $c = $d->connect;
+	my @all = $d->pids;
+	my $lock = $pg->background('begin; lock tasks; select pg_sleep(60)');
+
+	ok(eventually(sub { $pg->psql(q(select count(*) from pg_locks
+		where mode = 'AccessExclusiveLock' and granted and
+		relation = 'tasks'::regclass)) > 0 }), 'a table is locked');
+	print {$c} "GET /api/v1/games/$place->{game}/points/details HTTP/1.1\r\n"
+		. "Host: x\r\nX-API-Key: $place->{key}\r\n\r\n";
+	$c->flush;
+	ok(eventually(sub { $pg->psql(q(select count(*) from pg_stat_activity
+		where wait_event_type = 'Lock' and
+		application_name like 'game-worker%')) > 0 }),
+		'a request is in hand');
+	my $from = time;
+	is($d->stop, 0, 'exit 0');
+	cmp_ok(time - $from, '<', 8, 'soon after the deadline');
+	cmp_ok(time - $from, '>', 0.9, '... not before');
+	ok(!(grep { Gamed::Daemon::process_runs($_) } @all), 'nobody is left');
+	my ($p, $s, $x) = $d->log
+		=~ /.*logger leaves produced=(\d+) stored=(\d+) dropped=(\d+)/s;
+	is($p, $s + $x, 'the evidence balances');
+	undef $lock;
+	$d = start(from => $d, conf => \%usual);
+	$judge->follow($d);
+	ok($load->await_calls(100), 'its successor serves');
+	$judge->judge('drain', $load->stop, other_boot => 1, no_evidence => 1);
+	$judge->follow($d);
+};
+
 subtest 'S2: connections are balanced' => sub {
 	my $load = load_starts(connections => 32);
 
@@ -331,27 +402,11 @@ subtest 'H7: descriptors are exhausted' => sub {
 		'the workers are the same');
 };
 
-# A library to be loaded before libc, of this text.
-sub shim {
-	my ($name, $text) = @_;
-	my $path = $d->dir . "/$name";
-
-	open my $f, '>', "$path.c" or die "$path.c: $!";
-	print $f $text;
-	close $f;
-	my ($rc, $out, $err) = Gamed::Daemon::run_program('cc', '-shared',
-		'-fPIC', '-o', "$path.so", "$path.c");
-	die "cc: $out$err" if $rc;
-	return "$path.so";
-}
-
 sub start_with {
 	my ($shim, %env) = @_;
-	my $asan = $ENV{ASAN_OPTIONS} // '';
 
 	is($d->stop, 0, 'exit 0');
-	$d = start(from => $d, env => { LD_PRELOAD => $shim, %env,
-		ASAN_OPTIONS => "$asan:verify_asan_link_order=0" });
+	$d = start(from => $d, env => { $shim->env, %env });
 	$judge->follow($d);
 	return;
 }
@@ -359,7 +414,7 @@ sub start_with {
 # A process whose pid stands in a file spins where it would wait for events:
 # it burns the processor, its loop never turns, its heartbeat stops.
 sub spin_shim {
-	return shim('spin', <<'C');
+	return Gamed::Shim->new($d->dir, 'spin', <<'C');
 #define _GNU_SOURCE
 #include <stdlib.h>
 #include <string.h>
@@ -446,7 +501,7 @@ subtest 'S4: spinning processes are replaced by the watchdog' => sub {
 
 # A library that moves the wall clock of a process, by the seconds in a file.
 sub clock_shim {
-	return shim('clock', <<'C');
+	return Gamed::Shim->new($d->dir, 'clock', <<'C');
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <stdlib.h>

@@ -234,10 +234,12 @@ sub _counters {
 }
 
 sub _sum {
-	my ($m, $name) = @_;
+	my ($m, $name, $class) = @_;
+	my $re = defined $class ? qr/^\Q$name\E\{.*\bclass="$class"/
+		: qr/^\Q$name\E(\{|\z)/;
 	my $sum = 0;
 
-	/^\Q$name\E(\{|\z)/ and $sum += $m->{$_} for keys %$m;
+	$_ =~ $re and $sum += $m->{$_} for keys %$m;
 	return $sum;
 }
 
@@ -256,6 +258,14 @@ sub _evidence {
 		or return;
 	Test::More::is($stored + $dropped, $produced,
 		"evidence: produced = stored + dropped ($dropped)");
+	my $m = $self->{before};
+	none('evidence: in every class', grep { $_ } map {
+		my ($p, $s, $d) = (_sum($m, 'gamed_evidence_produced_total', $_),
+			_sum($m, 'gamed_evidence_stored_total', $_),
+			_sum($m, 'gamed_evidence_dropped_total', $_));
+		$p == $s + $d ? '' : "$_: $p produced, $s stored, $d dropped";
+	} map { /^gamed_evidence_produced_total\{class="(\w+)"/ ? $1 : () }
+		keys %$m);
 	# a logger killed while Postgres committed its rows cannot count them as
 	# stored: its successor says that they are lost
 	my $unknown = 0;
