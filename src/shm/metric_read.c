@@ -161,13 +161,15 @@ struct names {
 static void read_names(struct metric_totals *t, struct names *n)
 {
 	const struct shm_head *h = &shm_map()->head;
+	/* an error without a series counts there, whatever its realm */
+	uint64_t folded = t->plain[M_LABEL_OVERFLOW_REALM] +
+			  t->plain[M_LABEL_OVERFLOW_SERIES];
 
 	for (unsigned i = 0; i < SHM_REALMS_MAX; i++) {
 		bool other = i == SHM_REALMS_MAX - 1;
 
 		n->realm_at[i] = ABSENT;
-		if (other ? t->plain[M_LABEL_OVERFLOW_REALM] == 0
-			  : shm_get(&h->realm[i].hash) == 0)
+		if (other ? folded == 0 : shm_get(&h->realm[i].hash) == 0)
 			continue;
 		if (!read_label(&h->realm[i], &t->realm[t->realm_cnt].label))
 			continue;

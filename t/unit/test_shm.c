@@ -533,6 +533,30 @@ Test(shm, counts_of_a_strategy_are_exact_over_processes)
 			  "DSL_FULL\nr\nnew"));
 }
 
+/* The table of errors may be full while that of realms is not. */
+Test(shm, errors_without_a_series_count_under_other)
+{
+	static struct metric_totals t;
+	uint64_t cnt = 0, other = 0;
+	char realm[16], code[16];
+
+	(void)fresh(1, SHM_WORKER);
+	for (int i = 0; i < 1200; i++) {
+		snprintf(realm, sizeof(realm), "realm-%d", i / 60);
+		snprintf(code, sizeof(code), "CODE_%d", i % 60);
+		metric_dsl(str_from(realm), 0, 1, code, 1, 1);
+	}
+	metric_read(&t, 0);
+	for (unsigned i = 0; i < t.error_cnt; i++) {
+		cnt += t.error[i].cnt;
+		if (strcmp(t.error[i].code.text, "_other") == 0)
+			other += t.error[i].cnt;
+	}
+	cr_expect_eq(cnt, 1200);
+	cr_expect_eq(other, 1200 - (SHM_SERIES_MAX - SHM_DSL_TYPES));
+	cr_expect_eq(t.plain[M_LABEL_OVERFLOW_SERIES], other);
+}
+
 /* What finds no room is counted in _other, and that it was. */
 Test(shm, more_label_sets_than_room_keep_the_totals)
 {
