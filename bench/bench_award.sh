@@ -9,104 +9,22 @@
 # WORKERS (2), USERS (10000), FSYNC (on).  Prints awards per second, the median
 # of the rounds, and server / ceiling.
 set -euo pipefail
-cd "$(dirname "$0")/.."
-# shellcheck source=t/lib/setup.sh
-. t/lib/setup.sh
+# shellcheck source=bench/lib.sh
+. "$(dirname "$0")/lib.sh"
 
-build=$(realpath "${1-build}")
 clients=${CLIENTS-1 8 32 128}
 rounds=${ROUNDS-3}
 seconds=${SECONDS_EACH-5}
 workers=${WORKERS-2}
 users=${USERS-10000}
-command -v wrk >/dev/null || die 'wrk is not installed'
+need wrk
 
-dir=$(mktemp -d /tmp/gamed-bench.XXXXXX)
-chmod 755 "$dir"
-export PATH=$build:$build/bench:$PG_BIN:$PATH
-export GAMED_SQLDIR=$PWD/sql
-pids=()
-
-pg_owner() {
-	if [ "$(id -u)" = 0 ]; then
-		runuser -u postgres -- "$@"
-	else
-		"$@"
-	fi
-}
-
-# shellcheck disable=SC2317 # called by the trap
-cleanup() {
-	for pid in "${pids[@]}"; do
-		kill "$pid" 2>/dev/null || true
-		wait "$pid" 2>/dev/null || true
-	done
-	pg_owner pg_ctl -D "$dir/pg/data" -m immediate stop >/dev/null || true
-	rm -rf "$dir"
-}
-trap cleanup EXIT
-
-mkdir "$dir/pg"
-[ "$(id -u)" != 0 ] || chown postgres "$dir/pg"
-(cd "$dir/pg" && pg_owner initdb -D data -U game -A trust -E UTF8 \
-	--locale=C.UTF-8 >/dev/null)
-cat >>"$dir/pg/data/postgresql.conf" <<-EOC
-	listen_addresses = ''
-	unix_socket_directories = '$dir/pg'
-	max_connections = 50
-	shared_buffers = 256MB
-	max_wal_size = 4GB
-	fsync = ${FSYNC-on}
-EOC
-pg_owner pg_ctl -D "$dir/pg/data" -l "$dir/pg/log" -w -s start
-createdb -h "$dir/pg" -U game game
-psql=(psql -h "$dir/pg" -U game -d game -XAtq -v ON_ERROR_STOP=1)
-
-free_port() {
-	perl -MIO::Socket::INET -e 'print IO::Socket::INET->new(Listen => 1,
-		LocalAddr => "127.0.0.1")->sockport'
-}
-
-# start_gamed NAME [option...]: sets port_NAME.
-start_gamed() {
-	local name=$1 port i
-	shift
-
-	port=$(free_port)
-	mkdir "$dir/$name"
-	cat >"$dir/$name.yaml" <<-EOC
-		server:
-		  run_dir: $dir/$name
-		  state_dir: $dir/$name
-		  workers: $workers
-		http:
-		  address: 127.0.0.1
-		  port: $port
-		  access_log: false
-		metrics:
-		  port: $(free_port)
-		database:
-		  host: $dir/pg
-		  name: game
-		  user: game
-	EOC
-	[ "$name" != batch ] || gamectl -c "$dir/batch.yaml" migrate >/dev/null
-	gamed -c "$dir/$name.yaml" "$@" >"$dir/$name.log" 2>&1 &
-	pids+=($!)
-	for ((i = 0; ; i++)); do
-		curl -fsS -o /dev/null "http://127.0.0.1:$port/readyz" \
-			2>/dev/null && break
-		if [ "$i" -ge 200 ]; then
-			cat "$dir/$name.log" >&2
-			die "$name did not become ready"
-		fi
-		sleep 0.05
-	done
-	printf -v "port_$name" %s "$port"
-}
-
-start_gamed batch
-start_gamed single -o award.batch_max=1
+# shellcheck disable=SC2034 # read by start_postgres
+pg_settings=('max_connections = 50' 'shared_buffers = 256MB'
+	'max_wal_size = 4GB' "fsync = ${FSYNC-on}")
+start_postgres
+start_gamed batch "$workers"
+start_gamed single "$workers" -o award.batch_max=1
 key=$(gamectl -c "$dir/batch.yaml" apikey create --client bench)
 prefix=${key%%.*}
 
@@ -134,28 +52,25 @@ task=$("${psql[@]}" <<-EOC
 		'custom:$strategy', 'open') returning id;
 EOC
 )
-port_ceiling=$(free_port)
-bench_award_ceiling "$port_ceiling" "$workers" \
-	"host=$dir/pg user=game dbname=game" "$task" "$prefix" &
+ceiling_port=$(free_port)
+bench_award_ceiling "$ceiling_port" "$workers" "$conninfo" "$task" "$prefix" &
 pids+=($!)
-for ((i = 0; ; i++)); do
-	(exec 3<>"/dev/tcp/127.0.0.1/$port_ceiling") 2>/dev/null && break
-	[ "$i" -lt 200 ] || die 'the ceiling did not become ready'
-	sleep 0.05
-done
+# shellcheck disable=SC2034 # read by load
+url_ceiling=http://127.0.0.1:$ceiling_port
+answers() {
+	(exec 3<>"/dev/tcp/127.0.0.1/$1")
+}
+eventually 'the ceiling' answers "$ceiling_port"
 
 export AWARD_PATH=/api/v1/games/$game/tasks/bench-task/points
 export AWARD_KEY=$key AWARD_USERS=$users
 
 # load NAME CLIENTS SECONDS: "rate p50us p99us errors"
 load() {
-	local port_name=port_$1
+	local url=url_$1
 
-	wrk -t1 -c"$2" -d"$3" -s bench/bench_award.lua \
-		"http://127.0.0.1:${!port_name}" | sed -n 's/^RESULT //p'
-}
-median() {
-	sort -n | awk '{ v[NR] = $1 } END { print v[int((NR + 1) / 2)] }'
+	wrk -t1 -c"$2" -d"$3" -s bench/bench_award.lua "${!url}" |
+		sed -n 's/^RESULT //p'
 }
 
 # Makes the users.  Plans were made on empty tables; as autovacuum would after
