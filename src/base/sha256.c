@@ -1,6 +1,7 @@
 /* sha256.c - see sha256.h. */
 #include "base/sha256.h"
 
+#include <openssl/crypto.h>
 #include <openssl/evp.h>
 
 #include "base/log.h"
@@ -25,6 +26,11 @@ void sha256(struct str s, uint8_t out[32])
 		EVP_DigestUpdate(self.ctx, s.p, s.len) != 1 ||
 		EVP_DigestFinal_ex(self.ctx, out, &n) != 1 || n != 32)
 		fatal("SHA-256 is not available in libcrypto");
+}
+
+bool sha256_eq(const uint8_t a[32], const uint8_t b[32])
+{
+	return CRYPTO_memcmp(a, b, 32) == 0;
 }
 
 void sha256_hex(struct str s, char out[SHA256_HEX_LEN + 1])

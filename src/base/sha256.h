@@ -8,6 +8,8 @@
 #define SHA256_HEX_LEN 64
 
 void sha256(struct str s, uint8_t out[32]);
+/* Takes as long whatever differs. */
+bool sha256_eq(const uint8_t a[32], const uint8_t b[32]);
 /* Lower-case hex, NUL-terminated. */
 void sha256_hex(struct str s, char out[SHA256_HEX_LEN + 1]);
 

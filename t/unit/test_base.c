@@ -175,6 +175,20 @@ Test(clock, prints_the_spellings_of_the_api)
 	cr_expect_str_eq(out, "2025-11-23 00:42:00.640637+00:00");
 }
 
+Test(sha256, differs_by_any_bit)
+{
+	uint8_t a[32], b[32];
+
+	sha256(STR("abc"), a);
+	sha256(STR("abc"), b);
+	cr_expect(sha256_eq(a, b));
+	for (unsigned i = 0; i < 8 * sizeof(a); i++) {
+		b[i / 8] ^= 1u << i % 8;
+		cr_expect_not(sha256_eq(a, b), "bit %u", i);
+		b[i / 8] ^= 1u << i % 8;
+	}
+}
+
 Test(sha256, known_answer)
 {
 	char hex[SHA256_HEX_LEN + 1];
