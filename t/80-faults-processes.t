@@ -125,6 +125,34 @@ subtest 'S4: stopped processes are replaced by the watchdog' => sub {
 	}
 };
 
+# Seconds until the only worker is back.
+sub crash {
+	my ($pid) = $d->pids('worker');
+	my $from = time;
+
+	$d->kill(KILL => $pid);
+	eventually(sub { my ($now) = $d->pids('worker'); $now && $now != $pid });
+	return time - $from;
+}
+
+$LONG and subtest 'S3: a minute of health makes the next crash a first one' => sub {
+	is($d->stop, 0, 'exit 0');
+	$d = start(from => $d, conf => { 'server.workers' => 1 });
+	$judge->follow($d);
+	my $load = load_starts();
+	my @waits = map { crash() } 1 .. 4;
+
+	cmp_ok($waits[3], '>=', 0.395, 'the fourth time it is back after 0.4 s');
+	ok($load->await_calls(100), 'awards go on');
+	$judge->watch(61);
+	cmp_ok(crash(), '<', 0.75, 'after a minute sooner than after 0.8 s');
+	ok($load->await_calls(100), 'awards go on');
+	$judge->judge('crashes in a row', $load->stop);
+	is($d->stop, 0, 'exit 0');
+	$d = start(from => $d, conf => { 'server.workers' => 2 });
+	$judge->follow($d);
+};
+
 sub is_stopped { return Gamed::Daemon::_read("/proc/$_[0]/stat") =~ /\) T/ }
 
 subtest 'S2: a stopped worker strands no newcomer' => sub {
