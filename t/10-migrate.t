@@ -149,6 +149,8 @@ push @{ $want{$_->[0]} }, "$_->[1]" for (
 	[userpoints => 'strategy_id text'],
 	[userpoints => 'strategy_version integer'],
 	[userpoints => 'ast_sha256 text'],
+	(map { [apirequests => $_] } 'duration_ms float8', 'weight float8',
+		'correlation_id text'),
 	map { [strategyexecutionlog => $_] } 'data jsonb', 'fields jsonb',
 	'weight float8', 'reason text', 'correlation_id text',
 	'ast_sha256 text');

@@ -75,7 +75,8 @@ sub settles {
 	}), "$name: nothing is queued or spooled in the end");
 	is($produced, $stored + $dropped, "$name: produced = stored + dropped");
 	is($pg->psql('SELECT (SELECT count(*) FROM strategyexecutionlog) '
-		. '+ (SELECT count(*) FROM logs WHERE module <> $$api_key$$)'),
+		. '+ (SELECT count(*) FROM logs WHERE module <> $$api_key$$) '
+		. '+ (SELECT count(*) FROM apirequests)'),
 		$stored, "$name: the tables hold what was stored");
 	return ($produced, $stored, $dropped);
 }
@@ -190,8 +191,8 @@ subtest 'a row that Postgres refuses' => sub {
 	my (undef, $stored, $dropped) = settles('before');
 	award(1, 2, 6, 3, 4);
 	my (undef, $stored2, $dropped2) = settles('after');
-	is($stored2 - $stored, 4 + 5,
-		'its neighbours are stored, and the audit rows of all five');
+	is($stored2 - $stored, 4 + 5 + 5, 'its neighbours are stored, and the '
+		. 'audit rows and requests of all five');
 	is($dropped2 - $dropped, 1, 'it is counted');
 	is($d->metrics->{'gamed_evidence_dropped_total'
 		. '{class="sample",reason="db_rejected"}'},

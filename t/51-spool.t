@@ -51,7 +51,8 @@ sub total {
 }
 
 sub rows { return $pg->psql('SELECT (SELECT count(*) FROM strategyexecutionlog)'
-		. ' + (SELECT count(*) FROM logs WHERE module <> $$api_key$$)') }
+		. ' + (SELECT count(*) FROM logs WHERE module <> $$api_key$$)'
+		. ' + (SELECT count(*) FROM apirequests)') }
 
 # Nothing is on its way; all that was produced is stored or dropped.
 sub settles {

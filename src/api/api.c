@@ -103,6 +103,11 @@ const struct http_route api_routes[] = {
 };
 const size_t api_routes_cnt = NELEM(api_routes);
 
+bool api_is_probe(const struct http_route *route)
+{
+	return route->unmetered || route->handler == api_health_check;
+}
+
 /* Absent, application/json or application/...+json (api.md 2). */
 static bool is_json_type(struct str type)
 {

@@ -14,6 +14,9 @@ extern const struct http_route api_routes[];
 extern const size_t api_routes_cnt;
 #define API_ROUTE_NONE UINT32_MAX /* index of a request without route */
 
+/* Scrapes and checks of health, which are no use of the service. */
+bool api_is_probe(const struct http_route *route);
+
 /* What http_server calls for each routed request. */
 void api_dispatch(struct http_req *req);
 

@@ -72,6 +72,8 @@ static void fill_access_line(struct http_req *req, const struct svc_award *a)
 			      a->result == SVC_AWARD_REPLAYED ||
 			      a->result == SVC_AWARD_SIMULATED;
 	req->log_points = a->points;
+	req->has_user_id = a->has_user_id;
+	req->user_id = a->user_id;
 }
 
 static void reply_result(struct http_req *req, const struct svc_award *a)

@@ -101,6 +101,8 @@ static void on_user_points(struct store_op *op, const struct db_reply *rep)
 			STR_ARG(c->user));
 		return;
 	}
+	c->req->has_user_id = true;
+	c->req->user_id = head.user;
 	if (head.tasks_cnt == 0) {
 		http_reply_error(c->req, 404, "the game has no tasks");
 		return;
@@ -171,6 +173,7 @@ static void on_task_user_points(struct store_op *op, const struct db_reply *rep)
 			STR_ARG(c->user));
 		return;
 	}
+	c->req->has_user_id = store_task_user(rep->res[0], &c->req->user_id);
 	buf_init(&b, 0);
 	json_out_init(&o, &b);
 	show_aggregate(&o, &p);

@@ -173,6 +173,16 @@ CONF_STR(audit_details, "audit", "details", "AUDIT_DETAILS", "minimal", 1,
 CONF_INT(audit_queue_max, "audit", "queue_max", "AUDIT_QUEUE_MAXSIZE", 50000, 1,
 	10000000, 1, "audit rows of a worker not yet taken by the logger")
 
+CONF_BOOL(request_log_enabled, "requests", "enabled",
+	"API_REQUEST_LOG_ENABLED", true, 1,
+	"keep a row of each request in apirequests")
+CONF_NUM(request_sample_rate, "requests", "sample_rate",
+	"API_REQUEST_LOG_SAMPLE_RATE", 1.0, 0.0, 1.0, 1,
+	"share of the requests that is kept; all that answered 5xx are")
+CONF_INT(request_queue_max, "requests", "queue_max",
+	"API_REQUEST_LOG_QUEUE_MAXSIZE", 10000, 1, 10000000, 1,
+	"request rows of a worker not yet taken by the logger")
+
 CONF_SECRET(sentry_dsn, "sentry", "dsn", "SENTRY_DSN", "", 0,
 	"where errors are sent; empty: nowhere")
 CONF_STR(sentry_environment, "sentry", "environment", "SENTRY_ENVIRONMENT",

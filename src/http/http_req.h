@@ -17,6 +17,7 @@
 
 #include "base/arena.h"
 #include "base/clock.h"
+#include "base/uuid.h"
 #include "http/http_route.h"
 #include "json/json_val.h"
 
@@ -72,6 +73,8 @@ struct http_req {
 	int64_t log_version; /* of the strategy; 0: none of its own */
 	int64_t log_points;
 	bool has_log_points;
+	bool has_user_id;
+	struct uuid user_id; /* of the end user it is about, where looked up */
 	struct http_stream stream;
 	void *auth;            /* struct auth_principal, in the arena */
 	void *audit;           /* of api_audit.c, in the arena; may be NULL */

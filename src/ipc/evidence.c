@@ -24,6 +24,23 @@ const char *evidence_reason_name(enum evidence_reason r)
 	return r < EV_REASON_CNT ? names[r] : "unknown";
 }
 
+static const enum evidence_class by_rank[EV_CLASS_CNT] = {
+	EV_REQUEST, EV_SAMPLE, EV_SENTRY, EV_ERROR, EV_AUDIT};
+
+unsigned evidence_rank(enum evidence_class c)
+{
+	unsigned rank = 0;
+
+	while (rank < EV_CLASS_CNT - 1 && by_rank[rank] != c)
+		rank++;
+	return rank;
+}
+
+enum evidence_class evidence_of_rank(unsigned rank)
+{
+	return by_rank[rank];
+}
+
 void ev_frame_begin(struct buf *b)
 {
 	char *head;

@@ -48,12 +48,21 @@ enum evidence_reason {
 	EV_REASON_CNT
 };
 
-enum evidence_type { EV_T_RUN = 1, EV_T_AUDIT = 2, EV_T_FAULT = 8 };
+enum evidence_type {
+	EV_T_RUN = 1,
+	EV_T_AUDIT = 2,
+	EV_T_REQUEST = 3,
+	EV_T_FAULT = 8
+};
 
 /* Label values; never NULL. */
 const char *evidence_class_name(enum evidence_class c);
 const char *evidence_reason_name(enum evidence_reason r);
-/* Errors and audit rows go first and are dropped last. */
+/* Where something must be dropped, a class gives way to those of a higher
+ * rank: from 0, requests, to audit rows.  Each class has a rank of its own. */
+unsigned evidence_rank(enum evidence_class c);
+enum evidence_class evidence_of_rank(unsigned rank);
+/* Errors and audit rows go first. */
 static inline bool evidence_is_urgent(enum evidence_class c)
 {
 	return c == EV_AUDIT || c == EV_ERROR;

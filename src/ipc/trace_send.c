@@ -2,11 +2,11 @@
  * trace_send.c - see trace_send.h.  One per worker process, on its loop.
  *
  * Rows of one turn of the loop are gathered in `out` and leave as one message.
- * While the socket is full, `out` waits and further rows go into three rings:
- * one for audit rows, one for errors, one for the rest.  Three quarters of
- * rows_max are open to the rest, and an error that finds no room drives out
- * the oldest of that ring: so samples go before errors.  Audit rows have
- * limits of their own and take nobody's place.
+ * While the socket is full, `out` waits and further rows go into rings.  The
+ * classes share the limits of three pools: audit rows and requests have one
+ * each and take nobody's place.  In that of runs three quarters are open to
+ * samples and faults, and an error that finds no room drives out the oldest
+ * of these: so samples go before errors.
  *
  * Accounting (shm.h): a row is counted as produced first and then either as
  * dropped or, just before its message is sent, as sent; so a worker may die
@@ -30,8 +30,31 @@
 #define SYNC_AGAIN_MS 10000
 #define LEAVE_WAIT_MS 1000 /* for a slow logger, at the very end */
 
+enum pool { POOL_AUDIT, POOL_RUNS, POOL_REQUESTS, POOLS };
+
+/* In the order in which they are sent. */
+enum ring_no { RING_AUDIT, RING_ERROR, RING_REST, RING_REQUEST, RINGS };
+
+static const struct {
+	enum pool pool;
+	enum ring_no ring;
+} of_class[EV_CLASS_CNT] = {
+	[EV_AUDIT] = {POOL_AUDIT, RING_AUDIT},
+	[EV_ERROR] = {POOL_RUNS, RING_ERROR},
+	[EV_SAMPLE] = {POOL_RUNS, RING_REST},
+	[EV_REQUEST] = {POOL_REQUESTS, RING_REQUEST},
+	[EV_SENTRY] = {POOL_RUNS, RING_REST},
+};
+
+static const enum pool of_ring[RINGS] = {
+	POOL_AUDIT, POOL_RUNS, POOL_RUNS, POOL_REQUESTS};
+
+static const enum metric_level levels[POOLS] = {
+	L_QUEUE_AUDIT, L_QUEUE_EVIDENCE, L_QUEUE_REQUEST};
+
 struct trace_send {
 	struct trace_send_conf conf;
+	uint64_t max[POOLS];    /* rows not yet taken by the logger */
 	struct event *ev_flush; /* made active once a turn */
 	struct event *ev_write; /* the socket takes more */
 	struct event *ev_sync;  /* every second */
@@ -40,7 +63,7 @@ struct trace_send {
 	uint32_t out_rows;
 	bool flush_due; /* ev_flush is active */
 	bool blocked;   /* the socket was full, or is gone */
-	struct ring audit, urgent, rest;
+	struct ring ring[RINGS];
 	struct buf row;       /* the row being encoded, with its head */
 	struct arena arena;   /* to read a row that is driven out */
 	uint64_t taken_seen;  /* rows taken at the last tick */
@@ -67,29 +90,31 @@ static uint64_t rows_sent(const struct trace_send *t)
 
 uint64_t trace_send_pending(const struct trace_send *t)
 {
-	return t->out_rows + t->audit.rows_cnt + t->urgent.rows_cnt +
-	       t->rest.rows_cnt;
+	uint64_t n = t->out_rows;
+
+	for (unsigned i = 0; i < RINGS; i++)
+		n += t->ring[i].rows_cnt;
+	return n;
 }
 
-/* Audit rows that the logger has not taken, wherever they are. */
-static uint64_t audit_ahead(const struct trace_send *t)
+/* Rows of the pool that the logger has not taken, wherever they are. */
+static uint64_t rows_ahead(const struct trace_send *t, enum pool pool)
 {
-	uint64_t sent = shm_ev_sent(t->conf.slot, EV_AUDIT);
-	uint64_t taken = shm_ev_taken(t->conf.slot, EV_AUDIT);
+	uint64_t n = 0;
 
-	return t->out_cls[EV_AUDIT] + t->audit.rows_cnt +
-	       (sent > taken ? sent - taken : 0);
-}
+	for (unsigned c = 0; c < EV_CLASS_CNT; c++) {
+		uint64_t sent, taken;
 
-/* The same of all other rows. */
-static uint64_t runs_ahead(const struct trace_send *t)
-{
-	uint64_t sent = rows_sent(t), taken = rows_taken(t);
-	uint64_t all =
-		trace_send_pending(t) + (sent > taken ? sent - taken : 0);
-	uint64_t audit = audit_ahead(t);
-
-	return all > audit ? all - audit : 0;
+		if (of_class[c].pool != pool)
+			continue;
+		sent = shm_ev_sent(t->conf.slot, c);
+		taken = shm_ev_taken(t->conf.slot, c);
+		n += t->out_cls[c] + (sent > taken ? sent - taken : 0);
+	}
+	for (unsigned i = 0; i < RINGS; i++)
+		if (of_ring[i] == pool)
+			n += t->ring[i].rows_cnt;
+	return n;
 }
 
 static void drop(struct trace_send *t, const struct ev_row *row,
@@ -149,14 +174,13 @@ static bool out_add(struct trace_send *t, struct str row)
 
 static void out_refill(struct trace_send *t)
 {
-	struct ring *rings[] = {&t->audit, &t->urgent, &t->rest};
 	struct str row;
 
-	for (size_t i = 0; i < NELEM(rings); i++)
-		while (ring_peek(rings[i], &row) == 0) {
+	for (unsigned i = 0; i < RINGS; i++)
+		while (ring_peek(&t->ring[i], &row) == 0) {
 			if (!out_add(t, row))
 				return;
-			ring_pop(rings[i]);
+			ring_pop(&t->ring[i]);
 		}
 }
 
@@ -240,8 +264,8 @@ static void on_sync(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
-	metric_level(L_QUEUE_AUDIT, audit_ahead(t));
-	metric_level(L_QUEUE_EVIDENCE, runs_ahead(t));
+	for (unsigned p = 0; p < POOLS; p++)
+		metric_level(levels[p], rows_ahead(t, p));
 	if (t->blocked && !event_pending(t->ev_write, EV_WRITE, NULL))
 		trace_send_flush(t);
 	if (taken == rows_sent(t) || taken != t->taken_seen) {
@@ -284,16 +308,19 @@ struct trace_send *trace_send_new(
 	if (t == NULL)
 		fatal("out of memory in trace sender");
 	t->conf = *conf;
-	if (t->conf.rows_max == 0)
-		t->conf.rows_max = 1;
-	if (t->conf.audit_max == 0)
-		t->conf.audit_max = 1;
+	t->max[POOL_AUDIT] = conf->audit_max;
+	t->max[POOL_RUNS] = conf->rows_max;
+	t->max[POOL_REQUESTS] = conf->requests_max;
+	for (unsigned p = 0; p < POOLS; p++)
+		if (t->max[p] == 0)
+			t->max[p] = 1;
 	buf_init(&t->out, 0);
 	buf_init(&t->row, 0);
 	arena_init(&t->arena, 0);
-	ring_init(&t->audit, conf->ring_bytes);
-	ring_init(&t->urgent, conf->ring_bytes / 2);
-	ring_init(&t->rest, conf->ring_bytes / 2);
+	ring_init(&t->ring[RING_AUDIT], conf->ring_bytes);
+	ring_init(&t->ring[RING_ERROR], conf->ring_bytes / 2);
+	ring_init(&t->ring[RING_REST], conf->ring_bytes / 2);
+	ring_init(&t->ring[RING_REQUEST], conf->ring_bytes / 2);
 	out_reset(t);
 	t->ev_flush = event_new(base, -1, 0, on_flush, t);
 	t->ev_write = event_new(base, conf->fd, EV_WRITE, on_write, t);
@@ -309,14 +336,14 @@ struct trace_send *trace_send_new(
 
 static bool make_room(struct trace_send *t, enum evidence_class cls)
 {
-	uint64_t max = t->conf.rows_max;
+	enum pool pool = of_class[cls].pool;
+	uint64_t max = t->max[pool], ahead = rows_ahead(t, pool);
 
-	if (cls == EV_AUDIT)
-		return audit_ahead(t) < t->conf.audit_max;
-	if (!evidence_is_urgent(cls))
-		return runs_ahead(t) < max - max / 4;
-	return runs_ahead(t) < max ||
-	       drop_oldest(t, &t->rest, EV_DROP_QUEUE_MAX);
+	if (of_class[cls].ring == RING_REST)
+		return ahead < max - max / 4;
+	return ahead < max ||
+	       (cls == EV_ERROR &&
+		       drop_oldest(t, &t->ring[RING_REST], EV_DROP_QUEUE_MAX));
 }
 
 static bool gather(struct trace_send *t, struct str row)
@@ -336,9 +363,8 @@ static void hand_over(
 	struct str whole = buf_str(&t->row);
 	struct ev_row row = {
 		type, cls, {whole.p + EV_ROW_HEAD, whole.len - EV_ROW_HEAD}};
-	struct ring *ring = cls == EV_AUDIT           ? &t->audit
-			    : evidence_is_urgent(cls) ? &t->urgent
-						      : &t->rest;
+	struct ring *ring = &t->ring[of_class[cls].ring];
+	enum pool pool = of_class[cls].pool;
 
 	metric_add(M_EV_PRODUCED_AUDIT + cls, 1);
 	if (!make_room(t, cls)) {
@@ -347,10 +373,7 @@ static void hand_over(
 	}
 	if (!gather(t, whole) && ring_push(ring, whole.p, whole.len) < 0)
 		drop(t, &row, EV_DROP_RING_FULL);
-	if (cls == EV_AUDIT)
-		metric_level(L_QUEUE_AUDIT, audit_ahead(t));
-	else
-		metric_level(L_QUEUE_EVIDENCE, runs_ahead(t));
+	metric_level(levels[pool], rows_ahead(t, pool));
 	if (!t->flush_due && !t->blocked) {
 		t->flush_due = true;
 		event_active(t->ev_flush, EV_TIMEOUT, 0);
@@ -378,6 +401,17 @@ void trace_send_audit(struct trace_send *t, const struct audit_rec *rec)
 	audit_rec_encode(&t->row, rec);
 	ev_row_end(&t->row, begin);
 	hand_over(t, EV_T_AUDIT, EV_AUDIT);
+}
+
+void trace_send_request(struct trace_send *t, const struct request_rec *rec)
+{
+	size_t begin;
+
+	buf_reset(&t->row);
+	begin = ev_row_begin(&t->row, EV_T_REQUEST, EV_REQUEST);
+	request_rec_encode(&t->row, rec);
+	ev_row_end(&t->row, begin);
+	hand_over(t, EV_T_REQUEST, EV_REQUEST);
 }
 
 void trace_send_fault(struct trace_send *t, const struct fault_rec *rec)
@@ -420,16 +454,14 @@ void trace_send_free(struct trace_send **tp)
 		(struct str){
 			t->out.p + EV_HEAD_BYTES, t->out.len - EV_HEAD_BYTES},
 		EV_DROP_SHUTDOWN);
-	while (drop_oldest(t, &t->audit, EV_DROP_SHUTDOWN) ||
-		drop_oldest(t, &t->urgent, EV_DROP_SHUTDOWN) ||
-		drop_oldest(t, &t->rest, EV_DROP_SHUTDOWN))
-		;
+	for (unsigned i = 0; i < RINGS; i++) {
+		while (drop_oldest(t, &t->ring[i], EV_DROP_SHUTDOWN))
+			;
+		ring_fini(&t->ring[i]);
+	}
 	event_free(t->ev_flush);
 	event_free(t->ev_write);
 	event_free(t->ev_sync);
-	ring_fini(&t->audit);
-	ring_fini(&t->urgent);
-	ring_fini(&t->rest);
 	buf_fini(&t->out);
 	buf_fini(&t->row);
 	arena_fini(&t->arena);

@@ -13,9 +13,8 @@
 /* Of one class in memory, while the spool has the rest. */
 #define WINDOW_BYTES (8u * 1024 * 1024)
 
-/* In the order in which they are driven out. */
-static const enum evidence_class expendable[] = {
-	EV_SAMPLE, EV_REQUEST, EV_SENTRY};
+/* One batch of so many is of the rows that wait longest. */
+#define FAIR_EVERY 8
 
 void ev_queue_init(struct ev_queue *q, uint64_t rows_max)
 {
@@ -112,15 +111,17 @@ static enum evidence_reason no_room(const struct ev_queue *q)
 	return q->spool ? EV_DROP_SPOOL_FULL : EV_DROP_LOGGER_QUEUE;
 }
 
-static bool drive_one_out(struct ev_queue *q)
+/* A row of a lower rank; false: there is none. */
+static bool drive_one_out(struct ev_queue *q, enum evidence_class cls)
 {
-	for (size_t i = 0; i < NELEM(expendable); i++) {
-		struct ev_item *it = q->head[expendable[i]];
+	for (unsigned r = 0; r < evidence_rank(cls); r++) {
+		enum evidence_class c = evidence_of_rank(r);
+		struct ev_item *it = q->head[c];
 
 		/* those in the spool cost memory only for a while */
 		if (it == NULL || it->pos.segment != 0)
 			continue;
-		it = pop(q, expendable[i]);
+		it = pop(q, c);
 		ev_item_dropped(q, &it, no_room(q));
 		return true;
 	}
@@ -150,10 +151,10 @@ static void item_wait(struct ev_queue *q, struct ev_item *it)
 void ev_queue_push(struct ev_queue *q, const struct ev_row *row)
 {
 	struct ev_item *it = item_new(row);
-	bool urgent = evidence_is_urgent(row->cls), full;
+	bool full;
 
-	while ((full = is_full(q, item_bytes(it))) && urgent &&
-		drive_one_out(q))
+	while ((full = is_full(q, item_bytes(it))) &&
+		drive_one_out(q, row->cls))
 		;
 	item_enter(q, it);
 	if (full)
@@ -227,14 +228,34 @@ uint64_t ev_queue_oldest_ms(const struct ev_queue *q)
 	return oldest;
 }
 
-/* Table whose turn it is: of the urgent rows the oldest decides. */
-static enum trace_table next_table(const struct ev_queue *q)
+/* Urgent rows by their age, then the others by their rank. */
+static bool goes_before(const struct ev_item *a, const struct ev_item *b)
 {
-	const struct ev_item *a = q->head[EV_AUDIT], *e = q->head[EV_ERROR];
+	bool a_urgent = evidence_is_urgent(a->cls);
 
-	if (a != NULL && (e == NULL || a->at_ms <= e->at_ms))
-		return TRACE_LOGS;
-	return TRACE_RUNS;
+	if (a_urgent != evidence_is_urgent(b->cls))
+		return a_urgent;
+	if (!a_urgent)
+		return evidence_rank(a->cls) > evidence_rank(b->cls);
+	return a->at_ms < b->at_ms;
+}
+
+/* Table whose turn it is. */
+static enum trace_table next_table(struct ev_queue *q)
+{
+	bool by_age = ++q->batches % FAIR_EVERY == 0;
+	const struct ev_item *first = NULL;
+
+	for (unsigned c = 0; c < EV_CLASS_CNT; c++) {
+		const struct ev_item *it = q->head[c];
+
+		if (it == NULL)
+			continue;
+		if (first == NULL || (by_age ? it->at_ms < first->at_ms
+					     : goes_before(it, first)))
+			first = it;
+	}
+	return trace_table_of(first != NULL ? first->cls : EV_ERROR);
 }
 
 static void batch_add(struct ev_batch *b, struct ev_item *it)

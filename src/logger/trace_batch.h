@@ -1,6 +1,6 @@
 /*
  * trace_batch.h - the logger's bounded queue: rows by class, the urgent ones
- * (audit, errors) served first and dropped last.
+ * (audit, errors) served first, and dropped in the order of their rank.
  *
  * With a spool the rows stand on disk, and the queue is a window on the oldest
  * of each class; rows of one class leave it in order.  A row that the spool
@@ -41,6 +41,7 @@ struct ev_queue {
 	uint64_t bytes;   /* likewise */
 	uint64_t waiting; /* waiting here */
 	uint64_t waiting_bytes; /* likewise */
+	unsigned batches;       /* taken so far */
 };
 
 void ev_queue_init(struct ev_queue *q, uint64_t rows_max);

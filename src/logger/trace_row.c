@@ -1,76 +1,17 @@
 /* trace_row.c - see trace_row.h.  Logger process. */
 #include "logger/trace_row.h"
 
+#include <assert.h>
 #include <math.h>
 
 #include "base/clock.h"
 #include "base/num.h"
 #include "ipc/audit_rec.h"
+#include "ipc/request_rec.h"
 #include "ipc/run_rec.h"
 #include "json/json_out.h"
 
 #define FFFD "\xef\xbf\xbd" /* U+FFFD in UTF-8 */
-
-static const struct {
-	const char *name;
-	const char *columns;
-	unsigned cols_cnt;
-} tables[] = {
-	[TRACE_RUNS] = {"strategyexecutionlog",
-		"\"id\",\"created_at\",\"updated_at\",\"strategyId\","
-		"\"strategyVersion\",\"strategyType\",\"realmId\","
-		"\"externalGameId\",\"externalTaskId\",\"externalUserId\","
-		"\"status\",\"errorCode\",\"points\",\"caseName\","
-		"\"durationMs\",\"nodesExecuted\",\"trace\",\"sampled\","
-		"\"parentStrategyId\",\"notes\",\"data\",\"fields\","
-		"\"weight\",\"reason\",\"correlation_id\",\"ast_sha256\"",
-		26},
-	[TRACE_LOGS] = {"logs",
-		"\"id\",\"created_at\",\"updated_at\",\"apiKey_used\","
-		"\"oauth_user_id\",\"log_level\",\"message\",\"module\","
-		"\"details\"",
-		9},
-};
-
-enum trace_table trace_table_of(enum evidence_class cls)
-{
-	return cls == EV_AUDIT ? TRACE_LOGS : TRACE_RUNS;
-}
-
-const char *trace_table_name(enum trace_table t)
-{
-	return tables[t].name;
-}
-
-const char *trace_table_columns(enum trace_table t)
-{
-	return tables[t].columns;
-}
-
-/* Names of foreign keys hold that of their column, whatever they add to it. */
-unsigned trace_table_refs(enum trace_table t, const char *constraint)
-{
-	if (t != TRACE_LOGS)
-		return 0;
-	if (strstr(constraint, "apiKey_used") != NULL)
-		return TRACE_REF_KEY;
-	if (strstr(constraint, "oauth_user_id") != NULL)
-		return TRACE_REF_SUBJECT;
-	return TRACE_REF_KEY | TRACE_REF_SUBJECT;
-}
-
-void trace_row_init(struct trace_row *r)
-{
-	memset(r, 0, sizeof(*r));
-	buf_init(&r->text, 0);
-	arena_init(&r->arena, 0);
-}
-
-void trace_row_fini(struct trace_row *r)
-{
-	buf_fini(&r->text);
-	arena_fini(&r->arena);
-}
 
 /* ---- making text storable ----------------------------------------------- */
 
@@ -227,6 +168,13 @@ static void col_int(struct cols *c, int64_t v)
 	buf_printf(col_next(c, false), "%lld", (long long)v);
 }
 
+static void col_ms(struct cols *c, uint64_t ns)
+{
+	buf_printf(col_next(c, false), "%llu.%06llu",
+		(unsigned long long)(ns / 1000000),
+		(unsigned long long)(ns % 1000000));
+}
+
 static void col_bool(struct cols *c, bool v)
 {
 	buf_add_char(col_next(c, false), v ? 't' : 'f');
@@ -331,10 +279,13 @@ static void col_notes(struct cols *c, const struct run_rec *rec)
 	c->null[c->n - 1] = b->len == start;
 }
 
-static void read_run(struct cols *c, const struct run_rec *rec)
+static int read_run(struct cols *c, struct str body, unsigned without)
 {
-	struct buf *b;
+	struct run_rec run, *rec = &run;
 
+	(void)without;
+	if (run_rec_decode(&c->row->arena, body, rec) < 0)
+		return -1;
 	c->row->id = rec->id;
 	col_uuid(c, &rec->id);
 	col_time(c, rec->at_us);
@@ -350,10 +301,7 @@ static void read_run(struct cols *c, const struct run_rec *rec)
 	col_text(c, rec->error_code);
 	col_number(c, rec->has_points, rec->points);
 	col_text(c, rec->case_name);
-	b = col_next(c, false);
-	buf_printf(b, "%llu.%06llu",
-		(unsigned long long)(rec->duration_ns / 1000000),
-		(unsigned long long)(rec->duration_ns % 1000000));
+	col_ms(c, rec->duration_ns);
 	col_int(c, rec->nodes);
 	col_trace(c, rec);
 	col_bool(c, rec->sampled && str_is(rec->status, "ok"));
@@ -365,6 +313,7 @@ static void read_run(struct cols *c, const struct run_rec *rec)
 	col_text(c, rec->reason);
 	col_text(c, rec->correlation_id);
 	col_text(c, rec->ast_sha256);
+	return 0;
 }
 
 /* ---- audit -------------------------------------------------------------- */
@@ -399,11 +348,13 @@ static void col_details(
 		json_out_obj_end(o);
 }
 
-static void read_audit(
-	struct cols *c, const struct audit_rec *rec, unsigned without)
+static int read_audit(struct cols *c, struct str body, unsigned without)
 {
+	struct audit_rec audit, *rec = &audit;
 	struct str none = {NULL, 0};
 
+	if (audit_rec_decode(body, rec) < 0)
+		return -1;
 	c->row->id = rec->id;
 	col_uuid(c, &rec->id);
 	col_time(c, rec->at_us);
@@ -414,37 +365,146 @@ static void read_audit(
 	col_text(c, rec->message);
 	col_text(c, rec->module);
 	col_details(c, rec, without);
+	return 0;
 }
 
+/* ---- requests ----------------------------------------------------------- */
+
+static int read_request(struct cols *c, struct str body, unsigned without)
+{
+	struct request_rec rec;
+	uint64_t ms;
+
+	if (request_rec_decode(body, &rec) < 0)
+		return -1;
+	ms = (rec.duration_ns + 500000) / 1000000;
+	c->row->id = rec.id;
+	col_uuid(c, &rec.id);
+	col_time(c, rec.at_us);
+	col_time(c, rec.at_us);
+	col_text(c, rec.api_key);
+	if (rec.has_user && !(without & TRACE_REF_USER))
+		col_uuid(c, &rec.user);
+	else
+		col_next(c, true);
+	col_text(c, rec.endpoint);
+	col_int(c, rec.status);
+	col_int(c, ms < INT32_MAX ? (int64_t)ms : INT32_MAX);
+	col_text(c, rec.method);
+	col_text(c, rec.subject);
+	col_ms(c, rec.duration_ns);
+	col_number(c, true, rec.weight);
+	col_text(c, rec.correlation_id);
+	return 0;
+}
+
+/* ---- the tables --------------------------------------------------------- */
+
+#define REFS_MAX 2
+
+static const struct table {
+	const char *name;
+	const char *columns;
+	unsigned cols_cnt;
+	/* Columns with foreign keys, by their bit of enum trace_ref. */
+	const char *refs[REFS_MAX];
+	enum evidence_type type; /* of its records */
+	/* All columns of a record, in order; -1: it cannot be read. */
+	int (*read)(struct cols *c, struct str body, unsigned without);
+} tables[TRACE_TABLES] = {
+	[TRACE_RUNS] = {"strategyexecutionlog",
+		"\"id\",\"created_at\",\"updated_at\",\"strategyId\","
+		"\"strategyVersion\",\"strategyType\",\"realmId\","
+		"\"externalGameId\",\"externalTaskId\",\"externalUserId\","
+		"\"status\",\"errorCode\",\"points\",\"caseName\","
+		"\"durationMs\",\"nodesExecuted\",\"trace\",\"sampled\","
+		"\"parentStrategyId\",\"notes\",\"data\",\"fields\","
+		"\"weight\",\"reason\",\"correlation_id\",\"ast_sha256\"",
+		26, {NULL}, EV_T_RUN, read_run},
+	[TRACE_LOGS] = {"logs",
+		"\"id\",\"created_at\",\"updated_at\",\"apiKey_used\","
+		"\"oauth_user_id\",\"log_level\",\"message\",\"module\","
+		"\"details\"",
+		9, {"apiKey_used", "oauth_user_id"}, EV_T_AUDIT, read_audit},
+	[TRACE_REQUESTS] = {"apirequests",
+		"\"id\",\"created_at\",\"updated_at\",\"apiKey_used\","
+		"\"userId\",\"endpoint\",\"statusCode\","
+		"\"responseTimeMS\",\"requestType\",\"oauth_user_id\","
+		"\"duration_ms\",\"weight\",\"correlation_id\"",
+		13, {"userId"}, EV_T_REQUEST, read_request},
+};
+
+/* Rows for Sentry go into none. */
+static const enum trace_table of_class[EV_CLASS_CNT] = {
+	[EV_AUDIT] = TRACE_LOGS,
+	[EV_ERROR] = TRACE_RUNS,
+	[EV_SAMPLE] = TRACE_RUNS,
+	[EV_REQUEST] = TRACE_REQUESTS,
+};
+
 /* ---- interface ---------------------------------------------------------- */
+
+enum trace_table trace_table_of(enum evidence_class cls)
+{
+	return of_class[cls];
+}
+
+const char *trace_table_name(enum trace_table t)
+{
+	return tables[t].name;
+}
+
+const char *trace_table_columns(enum trace_table t)
+{
+	return tables[t].columns;
+}
+
+/* Names of foreign keys hold that of their column, whatever they add to it. */
+unsigned trace_table_refs(enum trace_table t, const char *constraint)
+{
+	const char *const *refs = tables[t].refs;
+	unsigned all = 0;
+
+	for (unsigned i = 0; i < REFS_MAX && refs[i] != NULL; i++) {
+		if (strstr(constraint, refs[i]) != NULL)
+			return 1u << i;
+		all |= 1u << i;
+	}
+	return all;
+}
+
+void trace_row_init(struct trace_row *r)
+{
+	memset(r, 0, sizeof(*r));
+	buf_init(&r->text, 0);
+	arena_init(&r->arena, 0);
+}
+
+void trace_row_fini(struct trace_row *r)
+{
+	buf_fini(&r->text);
+	arena_fini(&r->arena);
+}
 
 int trace_row_read(struct trace_row *r, enum evidence_type type,
 	struct str body, unsigned without)
 {
 	struct cols c = {.row = r};
-	struct audit_rec audit;
-	struct run_rec run;
 
 	buf_reset(&r->text);
 	arena_reset(&r->arena);
-	switch (type) {
-	case EV_T_RUN:
-		if (run_rec_decode(&r->arena, body, &run) < 0)
+	/* type is a byte from a socket */
+	for (unsigned t = 0; t < TRACE_TABLES; t++) {
+		if (tables[t].type != type)
+			continue;
+		r->table = t;
+		if (tables[t].read(&c, body, without) < 0)
 			return -1;
-		r->table = TRACE_RUNS;
-		read_run(&c, &run);
-		break;
-	case EV_T_AUDIT:
-		if (audit_rec_decode(body, &audit) < 0)
-			return -1;
-		r->table = TRACE_LOGS;
-		read_audit(&c, &audit, without);
-		break;
-	default: /* a byte from a socket */
-		return -1;
+		assert(c.n == tables[t].cols_cnt);
+		cols_finish(&c);
+		return 0;
 	}
-	cols_finish(&c);
-	return 0;
+	return -1;
 }
 
 /* What stands behind the backslash in COPY's text format; 0: no escape. */

@@ -12,10 +12,14 @@
 #include "base/uuid.h"
 #include "ipc/evidence.h"
 
-enum trace_table { TRACE_RUNS, TRACE_LOGS };
+enum trace_table { TRACE_RUNS, TRACE_LOGS, TRACE_REQUESTS, TRACE_TABLES };
 
-/* Columns that name rows of other tables, as bits. */
-enum trace_ref { TRACE_REF_KEY = 1, TRACE_REF_SUBJECT = 2 };
+/* Columns of a table that name rows of others, as bits. */
+enum trace_ref {
+	TRACE_REF_KEY = 1, /* logs */
+	TRACE_REF_SUBJECT = 2,
+	TRACE_REF_USER = 1 /* apirequests */
+};
 
 #define TRACE_COLS_MAX 26
 
@@ -32,8 +36,8 @@ struct trace_row {
 void trace_row_init(struct trace_row *r);
 void trace_row_fini(struct trace_row *r);
 /*
- * Reads a record.  Columns of `without` stay empty, their values are kept in
- * `details` (observability.md 2.2).  -1: the record cannot be read.
+ * Reads a record.  Columns of `without` stay empty; audit rows keep their
+ * values in `details` (observability.md 2.2).  -1: the record cannot be read.
  */
 int trace_row_read(struct trace_row *r, enum evidence_type type,
 	struct str body, unsigned without) MUST_CHECK;

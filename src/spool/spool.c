@@ -73,10 +73,6 @@ struct spool {
 	bool is_low; /* on free space */
 };
 
-/* In the order in which they are driven out. */
-static const enum evidence_class expendable[] = {
-	EV_SAMPLE, EV_REQUEST, EV_SENTRY};
-
 #define NAME_MAX_ 32
 
 static const char *seg_name(
@@ -249,10 +245,11 @@ static bool cut_tail(struct spool *s, struct lane *l)
 	return true;
 }
 
-static bool drive_out(struct spool *s)
+/* Rows of a lower rank. */
+static bool drive_out(struct spool *s, enum evidence_class cls)
 {
-	for (size_t i = 0; i < NELEM(expendable); i++)
-		if (cut_tail(s, &s->lanes[expendable[i]]))
+	for (unsigned r = 0; r < evidence_rank(cls); r++)
+		if (cut_tail(s, &s->lanes[evidence_of_rank(r)]))
 			return true;
 	return false;
 }
@@ -341,8 +338,7 @@ static bool has_room(struct spool *s, const struct lane *l)
 {
 	bool full;
 
-	while ((full = is_full(s, l->out.len)) && evidence_is_urgent(l->cls) &&
-		drive_out(s))
+	while ((full = is_full(s, l->out.len)) && drive_out(s, l->cls))
 		if (s->is_low)
 			check_free(s, clock_mono_ms());
 	return !full;
@@ -387,8 +383,7 @@ static bool lane_commit(struct spool *s, struct lane *l)
 		return false;
 	if (lane_write(s, l) == 0)
 		return true;
-	return evidence_is_urgent(l->cls) && drive_out(s) &&
-	       lane_write(s, l) == 0;
+	return drive_out(s, l->cls) && lane_write(s, l) == 0;
 }
 
 /* Rows that are stored already need no care. */

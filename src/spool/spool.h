@@ -9,8 +9,8 @@
  * there is no other file.  Rows leave a lane in its order.
  *
  * A failing or full disk costs rows, never the service: what spool_commit
- * did not keep is the caller's.  At the cap or the least free space an urgent
- * row (evidence.h) drives out the newest rows of the other classes.
+ * did not keep is the caller's.  At the cap or the least free space a row
+ * drives out the newest rows of the classes below its rank (evidence.h).
  */
 #ifndef SPOOL_SPOOL_H
 #define SPOOL_SPOOL_H

@@ -104,10 +104,8 @@ static bool row_award(struct arena *a, const struct db_res *res, int col,
 void store_score_row(
 	struct arena *a, const struct db_res *res, struct store_score *s_r)
 {
-	struct uuid user;
-
 	assert(db_res_rows(res) == 1);
-	s_r->user_known = db_row_uuid(res, 0, 0, &user);
+	s_r->user_known = db_row_uuid(res, 0, 0, &s_r->user);
 	s_r->key_taken = row_award(a, res, 1, &s_r->stored);
 	s_r->user_cnt = row_i64(res, 5, 0);
 	s_r->user_first_us = row_i64(res, 6, STORE_TIME_NONE);
@@ -266,5 +264,6 @@ void store_award_written(const struct db_reply *rep,
 			continue;
 		(void)db_row_bool(res, row, 2, &a->made_user);
 		(void)db_row_i64(res, row, 3, &a->created_us);
+		a->has_user_id = db_row_uuid(res, row, 4, &a->user_id);
 	}
 }

@@ -26,6 +26,7 @@ struct store_award_row {
 /* What scoring reads: one row, before the award. */
 struct store_score {
 	bool user_known;
+	struct uuid user;              /* when known */
 	bool key_taken;                /* then `stored` is the award */
 	struct store_award_row stored; /* of the idempotency key */
 	int64_t user_cnt;              /* the user's awards on the task */
@@ -91,6 +92,8 @@ struct store_award {
 	/* out */
 	bool is_written; /* false: the key is taken */
 	bool made_user;
+	bool has_user_id;
+	struct uuid user_id;
 	int64_t created_us;
 };
 

@@ -55,19 +55,58 @@ static const struct db_stmt log_row = {.name = "reinject_log",
 	       "module text, details text "
 	       ") ON CONFLICT DO NOTHING"};
 
+static const struct db_stmt request_row = {.name = "reinject_request",
+	.nparams = 1,
+	.types = "t",
+	.sql = "INSERT INTO apirequests ("
+	       "id, created_at, updated_at, \"apiKey_used\", \"userId\", "
+	       "endpoint, \"statusCode\", \"responseTimeMS\", "
+	       "\"requestType\", oauth_user_id, duration_ms, weight, "
+	       "correlation_id "
+	       ") SELECT "
+	       "id, created_at, updated_at, \"apiKey_used\", \"userId\", "
+	       "endpoint, \"statusCode\", \"responseTimeMS\", "
+	       "\"requestType\", oauth_user_id, duration_ms, weight, "
+	       "correlation_id "
+	       "FROM jsonb_to_record($1::jsonb) AS r("
+	       "id uuid, created_at timestamptz, "
+	       "updated_at timestamptz, \"apiKey_used\" text, "
+	       "\"userId\" uuid, endpoint text, \"statusCode\" int, "
+	       "\"responseTimeMS\" int, \"requestType\" text, "
+	       "oauth_user_id text, duration_ms float8, weight float8, "
+	       "correlation_id text "
+	       ") ON CONFLICT DO NOTHING"};
+
+static const struct {
+	const char *table;
+	const struct db_stmt *stmt;
+} inserts[] = {
+	{"strategyexecutionlog", &run_row},
+	{"logs", &log_row},
+	{"apirequests", &request_row},
+};
+
+static const struct db_stmt *insert_of(struct str table)
+{
+	for (size_t i = 0; i < NELEM(inserts); i++)
+		if (str_is(table, inserts[i].table))
+			return inserts[i].stmt;
+	return NULL;
+}
+
 int store_evidence_reinject(struct db_sync *db, struct str table,
 	const char *row_json, struct err *err_r)
 {
 	const struct db_param p = {.p = row_json};
+	const struct db_stmt *stmt = insert_of(table);
 	const struct db_res *res;
 	int64_t n;
 
-	if (!str_is(table, "strategyexecutionlog") && !str_is(table, "logs"))
+	if (stmt == NULL)
 		return err_set(err_r, ERR_INVALID,
 			"no evidence belongs into a table %.*s",
 			STR_ARG(table));
-	if (db_sync_exec(db, str_is(table, "logs") ? &log_row : &run_row, &p,
-		    &res, err_r) < 0)
+	if (db_sync_exec(db, stmt, &p, &res, err_r) < 0)
 		return -1;
 	n = db_res_affected(res);
 	db_sync_res_free(&res);

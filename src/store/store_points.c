@@ -45,7 +45,7 @@ static const struct db_stmt points_of_user = {.name = "points_of_user",
 	.nparams = 2,
 	.types = "ut",
 	.sql = "select (select count(*) from tasks where \"gameId\" = $1), "
-	       "u.id is not null, p.task, $2::text, p.points_sum, p.n "
+	       "u.id, p.task, $2::text, p.points_sum, p.n "
 	       "from (select 1) one "
 	       "left join users u on u.\"externalUserId\" = $2 "
 	       "left join lateral (select t.\"externalTaskId\" as task, "
@@ -67,9 +67,8 @@ void store_user_points_head(
 	const struct db_res *res, struct store_user_points *h_r)
 {
 	h_r->tasks_cnt = 0;
-	h_r->user_exists = false;
 	(void)db_row_i64(res, 0, 0, &h_r->tasks_cnt);
-	(void)db_row_bool(res, 0, 1, &h_r->user_exists);
+	h_r->user_exists = db_row_uuid(res, 0, 1, &h_r->user);
 }
 
 bool store_user_points_row(
@@ -103,8 +102,8 @@ static const struct db_stmt points_of_task_user = {
 	.nparams = 3,
 	.types = "utt",
 	.sql = "select t.\"externalTaskId\", p.\"externalUserId\", "
-	       "p.points_sum, p.n from tasks t "
-	       "left join (select u.\"externalUserId\", a.task_id, "
+	       "p.points_sum, p.n, p.id from tasks t "
+	       "left join (select u.\"externalUserId\", u.id, a.task_id, "
 	       "a.points_sum, a.n from users u "
 	       "join gamed.agg_user_task a on a.user_id = u.id and a.n > 0 "
 	       "where u.\"externalUserId\" = $3) p on p.task_id = t.id "
@@ -118,6 +117,11 @@ void store_points_of_task_user(struct store_op *op, struct db_pool *db,
 	store_op_text(op, external_task);
 	store_op_text(op, external_user);
 	store_op_run(op, db, DB_LANE_READ, &points_of_task_user);
+}
+
+bool store_task_user(const struct db_res *res, struct uuid *user_r)
+{
+	return db_row_uuid(res, 0, 4, user_r);
 }
 
 /*

@@ -25,6 +25,7 @@ void store_points_of_user(struct store_op *op, struct db_pool *db,
 struct store_user_points {
 	int64_t tasks_cnt; /* tasks of the game */
 	bool user_exists;
+	struct uuid user;
 };
 void store_user_points_head(
 	const struct db_res *res, struct store_user_points *h_r);
@@ -39,6 +40,8 @@ void store_points_of_task(struct store_op *op, struct db_pool *db,
 void store_points_of_task_user(struct store_op *op, struct db_pool *db,
 	const struct uuid *game_id, struct str external_task,
 	struct str external_user);
+/* Id of that user; false: there is no award. */
+bool store_task_user(const struct db_res *res, struct uuid *user_r);
 
 /* One award in a listing of all of them, with the sums of its group. */
 struct store_award_row {

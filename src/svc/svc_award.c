@@ -301,6 +301,12 @@ static void find_needs(struct svc_award *a)
 	svc_fields_settle(n);
 }
 
+static void set_user(struct svc_award *a, const struct uuid *id)
+{
+	a->has_user_id = true;
+	a->user_id = *id;
+}
+
 static void score_on_read(struct store_op *op, const struct db_reply *rep)
 {
 	struct svc_award *a = op->arg;
@@ -316,6 +322,8 @@ static void score_on_read(struct store_op *op, const struct db_reply *rep)
 		return;
 	}
 	store_score_row(a->arena, rep->res[0], &s);
+	if (s.user_known)
+		set_user(a, &s.user);
 	if (s.key_taken) {
 		finish_replay(a, &s.stored);
 		return;
@@ -655,6 +663,8 @@ static void award_on_write(struct svc_write *w)
 	switch (w->outcome) {
 	case SVC_WRITE_DONE:
 		a->made_user = w->award.made_user;
+		if (w->award.has_user_id)
+			set_user(a, &w->award.user_id);
 		a->created_us = w->award.created_us;
 		finish(a, SVC_AWARD_STORED);
 		break;

@@ -76,6 +76,8 @@ struct svc_award {
 	int32_t points;
 	struct str case_name;
 	bool made_user;
+	bool has_user_id;
+	struct uuid user_id; /* of `user`, where it was looked up */
 	int64_t created_us;
 	struct dsl_error err; /* code, params, message, node_id */
 	struct str strategy;  /* as the task names it; p NULL: not reached */

@@ -366,7 +366,9 @@ static void on_found(struct store_op *op, const struct db_reply *rep)
 	} else if (store_award_found(w->arena, rep->res[0], &w->stored)) {
 		bool is_mine = uuid_eq(&w->stored.id, &w->award.id);
 
-		w->award.made_user = false; /* not known any more */
+		/* not known any more */
+		w->award.made_user = false;
+		w->award.has_user_id = false;
 		w->award.created_us = w->stored.created_us;
 		write_end(w, is_mine ? SVC_WRITE_DONE : SVC_WRITE_TAKEN);
 	} else if (w->lookups_cnt < LOOKUPS_MAX &&

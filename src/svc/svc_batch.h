@@ -17,7 +17,7 @@ struct app;
 struct svc_batch;
 
 enum svc_write_outcome {
-	SVC_WRITE_DONE,    /* committed now: award.made_user, .created_us */
+	SVC_WRITE_DONE,    /* committed now: out members of award */
 	SVC_WRITE_TAKEN,   /* an earlier award holds the key: `stored` */
 	SVC_WRITE_REFUSED, /* by the database: sqlstate; nothing is stored */
 	SVC_WRITE_LATER    /* database or queue cannot serve, or unknown */

@@ -3,6 +3,7 @@
 
 #include <strings.h>
 
+#include "api/api.h"
 #include "api/api_common.h"
 #include "base/clock.h"
 #include "base/uuid.h"
@@ -128,10 +129,7 @@ static bool is_traceable(const struct http_req *req)
 	if (strcmp(req->method, "HEAD") == 0 ||
 		strcmp(req->method, "OPTIONS") == 0)
 		return false;
-	return !req->route->unmetered &&
-	       strstr(req->route->template, "/kpi/health_check") == NULL &&
-	       strcmp(req->route->template, "/livez") != 0 &&
-	       strcmp(req->route->template, "/readyz") != 0;
+	return !api_is_probe(req->route);
 }
 
 /* A caller may say no; a yes decides nothing, for anyone could force it. */

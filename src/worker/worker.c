@@ -36,6 +36,7 @@
 #include "svc/svc_evidence.h"
 #include "worker/fault.h"
 #include "worker/lag.h"
+#include "worker/request_log.h"
 
 enum {
 	ORPHAN_DRAIN_MS = 1500, /* when the master is gone */
@@ -232,6 +233,7 @@ static void request_on_done(struct http_req *req, int status, size_t bytes)
 		metric_http(route_index(req), status, duration_ns,
 			req->request_bytes, bytes);
 	fault_on_done(req, status, duration_ns);
+	request_log_on_done(req, status, duration_ns);
 	if (self.app.conf->http_access_log && LOG_L_INFO >= log_threshold)
 		access_line(req, status, bytes, duration_ns);
 }
@@ -493,6 +495,7 @@ static void init(const struct inherit *in)
 		.slot = in->slot,
 		.rows_max = (uint64_t)in->conf->trace_queue_max,
 		.audit_max = (uint64_t)in->conf->audit_queue_max,
+		.requests_max = (uint64_t)in->conf->request_queue_max,
 		.ring_bytes = TRACE_RING_BYTES,
 	};
 

@@ -144,6 +144,9 @@ static void run_file(const char *name)
 
 static void make_db(void)
 {
+	static const char *const files[] = {"0001_reference.sql",
+		"0002_gamed.sql", "0003_authoring.sql", "0004_editing.sql",
+		"0005_life.sql", "0006_kpi.sql", "0007_requests.sql"};
 	PGconn *admin = connect_to("postgres");
 	char sql[128];
 
@@ -152,8 +155,8 @@ static void make_db(void)
 	run_sql(admin, sql);
 	PQfinish(admin);
 	rig.pg = connect_to(rig.db);
-	run_file("0001_reference.sql");
-	run_file("0002_gamed.sql");
+	for (size_t i = 0; i < NELEM(files); i++)
+		run_file(files[i]);
 }
 
 /* ---- the processes ------------------------------------------------------ */
@@ -246,6 +249,7 @@ static void worker_start(void)
 		.slot = WORKER,
 		.rows_max = 1000000,
 		.audit_max = 1000000,
+		.requests_max = 1000000,
 		.ring_bytes = 4 * 1024 * 1024};
 
 	shm_attach(rig.shm, WORKER, SHM_WORKER);
@@ -424,7 +428,8 @@ static void expect_identity(void)
 {
 	long long rows = ask_cnt("SELECT (SELECT count(*) FROM "
 				 "strategyexecutionlog) + (SELECT count(*) "
-				 "FROM logs)");
+				 "FROM logs) + (SELECT count(*) "
+				 "FROM apirequests)");
 
 	cr_expect_eq(total_produced(), total_stored() + total_dropped(),
 		"produced %llu stored %llu dropped %llu",
@@ -562,6 +567,54 @@ Test(logger, keeps_the_caller_that_is_known, .timeout = 120)
 		"gme_known - {\"oauth_user_id_unresolved\":\"gone\"}; "
 		"- known {\"apiKey_unresolved\":\"gme_gone\"}; "
 		"gme_known known {}");
+	rig_fini();
+}
+
+Test(logger, stores_requests, .timeout = 120)
+{
+	struct request_rec r = {.at_us = 1500000,
+		.duration_ns = 2500000,
+		.status = 200,
+		.weight = 1,
+		.method = STR("GET"),
+		.endpoint = STR("/api/v1/games/{gameId}"),
+		.subject = STR("some\tbody"),
+		.correlation_id = STR("c-1"),
+		.has_user = true,
+		.user = {{1}}};
+
+	rig_init(getenv(CLUSTER_ENV));
+	run_sql(rig.pg, "INSERT INTO users (id, \"externalUserId\") VALUES "
+			"('01000000-0000-0000-0000-000000000000', 'u')");
+	logger_start();
+	worker_start();
+	for (unsigned i = 0; i < 700; i++) {
+		uuid_make_v7(&r.id);
+		r.user.b[0] = i == 77 ? 2 : 1; /* of whom there is none */
+		trace_send_request(rig.send, &r);
+		if (i % 100 == 0)
+			turn();
+	}
+	send_runs(EV_SAMPLE, 10);
+	worker_stop();
+	logger_join();
+	expect_identity();
+	cr_expect_eq(total_dropped(), 0);
+	cr_expect_str_eq(
+		ask("SELECT string_agg(t, '; ' ORDER BY t) FROM (SELECT "
+		    "concat_ws(' ', count(*), min(u.\"externalUserId\"), "
+		    "extract(epoch FROM r.created_at), endpoint, "
+		    "\"statusCode\", \"responseTimeMS\", \"requestType\", "
+		    "r.oauth_user_id, duration_ms, weight, correlation_id) AS "
+		    "t "
+		    "FROM apirequests r LEFT JOIN users u ON "
+		    "u.id = \"userId\" GROUP BY \"userId\", r.created_at, "
+		    "endpoint, \"statusCode\", \"responseTimeMS\", "
+		    "\"requestType\", r.oauth_user_id, duration_ms, weight, "
+		    "correlation_id) q"),
+		"1 1.500000 /api/v1/games/{gameId} 200 3 GET some\tbody 2.5 1 "
+		"c-1; 699 u 1.500000 /api/v1/games/{gameId} 200 3 GET "
+		"some\tbody 2.5 1 c-1");
 	rig_fini();
 }
 

@@ -356,6 +356,35 @@ Test(spool, the_cap_holds_and_errors_outlive_samples)
 	cr_assert_eq(spool_rows(rig.s, EV_ERROR), errors);
 }
 
+/* Each class drives out those below it, and no other. */
+Test(spool, the_cap_is_for_the_highest_rank)
+{
+	static const enum evidence_class rank[] = {
+		EV_REQUEST, EV_SAMPLE, EV_ERROR, EV_AUDIT};
+	uint64_t dropped[EV_CLASS_CNT];
+	uint32_t put_cnt[EV_CLASS_CNT] = {0};
+
+	for (unsigned c = 0; c < EV_CLASS_CNT; c++)
+		dropped[c] = metric_evidence_dropped_slot(0, c);
+	rig.conf.bytes_max = 4u << 20;
+	open_spool();
+	for (size_t i = 0; i < NELEM(rank); i++) {
+		enum evidence_class c = rank[i];
+
+		while (put(c, put_cnt[c], 10000) == 0)
+			put_cnt[c]++;
+		cr_assert_gt(put_cnt[c], 400);
+		cr_assert_eq(spool_rows(rig.s, c), put_cnt[c]);
+		for (size_t k = 0; k < i; k++) {
+			cr_assert_eq(spool_rows(rig.s, rank[k]), 0);
+			cr_assert_eq(metric_evidence_dropped_slot(0, rank[k]) -
+					     dropped[rank[k]],
+				put_cnt[rank[k]]);
+			cr_assert_neq(put(rank[k], 0, 10000), 0);
+		}
+	}
+}
+
 Test(spool, a_row_that_was_read_is_not_driven_out)
 {
 	struct spool_pos pos;

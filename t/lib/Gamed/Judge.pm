@@ -44,7 +44,8 @@ sub _evidence_rows {
 	my ($self) = @_;
 
 	return $self->{d}{pg}->psql('select (select count(*) from '
-		. 'strategyexecutionlog) + (select count(*) from logs where module <> $$api_key$$)');
+		. 'strategyexecutionlog) + (select count(*) from logs where module <> $$api_key$$)'
+		. ' + (select count(*) from apirequests)');
 }
 
 # One scrape, compared with the one before; undef when there is none (stats
