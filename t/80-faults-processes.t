@@ -328,6 +328,8 @@ subtest 'D2: draining has a deadline' => sub {
 	$judge->follow($d);
 	ok($load->await_calls(100), 'its successor serves');
 	$judge->judge('drain', $load->stop, other_boot => 1, no_evidence => 1);
+	is($d->stop, 0, 'exit 0');
+	$d = start(from => $d);
 	$judge->follow($d);
 };
 
