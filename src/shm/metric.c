@@ -119,6 +119,27 @@ void metric_http(unsigned route, int status, uint64_t duration_ns,
 		1);
 }
 
+_Static_assert(SHM_FINE_BUCKETS == 16 * (26 - 4) + 16, "up to 2^26 us");
+
+static unsigned fine_bucket(uint64_t us)
+{
+	unsigned log2;
+
+	if (us < 16)
+		return (unsigned)us;
+	log2 = 63 - (unsigned)__builtin_clzll(us);
+	if (log2 > 25)
+		return SHM_FINE_BUCKETS - 1;
+	return 16 * (log2 - 4) + (unsigned)(us >> (log2 - 4));
+}
+
+void metric_latency(uint64_t duration_ns)
+{
+	if (duration_ns > INT64_MAX)
+		duration_ns = 0;
+	shm_add(&shm_own()->fine[fine_bucket(duration_ns / 1000)], 1);
+}
+
 /* ---- strategies --------------------------------------------------------- */
 
 static struct str or_unknown(struct str s)

@@ -222,6 +222,7 @@ static void read_slot(struct metric_totals *t, const struct shm_slot *s,
 	}
 	if (role != SHM_WORKER && role != SHM_FREE)
 		return; /* their pages for requests and runs do not exist */
+	sum(t->fine, s->fine, SHM_FINE_BUCKETS);
 	read_routes(t, s, routes_cnt);
 	for (unsigned i = 0; i < t->realm_cnt; i++)
 		for (unsigned type = 0; type < SHM_DSL_TYPES; type++)

@@ -96,6 +96,7 @@ struct metric_totals {
 	struct metric_evidence evidence[SHM_EV_CLASSES];
 	uint64_t highr[SHM_HIGHR_BUCKETS]; /* not cumulative */
 	uint64_t highr_ns;
+	uint64_t fine[SHM_FINE_BUCKETS]; /* not cumulative, without probes */
 	struct metric_route route[SHM_ROUTES_MAX]; /* the first routes_cnt */
 	struct metric_realm realm[SHM_REALMS_MAX];
 	unsigned realm_cnt;

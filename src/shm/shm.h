@@ -92,6 +92,13 @@
 #define SHM_DSL_BUCKETS   16
 #define SHM_WAIT_BUCKETS  12
 
+/*
+ * The fine histogram, for percentiles that are true to a sixteenth: below 16
+ * microseconds a bucket each, then 16 for every doubling, up to 67 s and what
+ * is longer.  Known to sql/0007, too.
+ */
+#define SHM_FINE_BUCKETS 368
+
 enum shm_role { SHM_FREE, SHM_MASTER, SHM_WORKER, SHM_LOGGER, SHM_STATS };
 
 enum metric_id {
@@ -143,6 +150,8 @@ void metric_time(enum metric_timer t, uint64_t ns);
  * took has an index from SHM_ROUTES_MAX on. */
 void metric_http(unsigned route, int status, uint64_t duration_ns,
 	uint64_t request_bytes, uint64_t response_bytes);
+/* Of a request that is no probe; beside metric_http. */
+void metric_latency(uint64_t duration_ns);
 /* type 0 DSL_FULL, 1 DSL_EXTEND; status as enum dsl_status; code NULL: ok. */
 void metric_dsl(struct str realm, unsigned type, unsigned status,
 	const char *code, uint64_t duration_ns, uint32_t nodes);

@@ -15,7 +15,7 @@
 #include "shm/shm.h"
 
 #define SHM_MAGIC   0x316d6873646d6167ULL /* "gamdshm1" */
-#define SHM_VERSION 5
+#define SHM_VERSION 6
 
 typedef _Atomic uint64_t shm_u64;
 typedef _Atomic uint32_t shm_u32;
@@ -166,6 +166,7 @@ struct shm_slot {
 	shm_u64 ev_sent[SHM_EV_CLASSES];
 	shm_u64 ev_dropped[SHM_EV_CLASSES][SHM_EV_REASONS];
 	HOT_ALIGNED shm_u64 highr[SHM_HIGHR_BUCKETS]; /* not cumulative */
+	HOT_ALIGNED shm_u64 fine[SHM_FINE_BUCKETS];   /* not cumulative */
 	HOT_ALIGNED struct shm_route route[SHM_ROUTES_MAX];
 	shm_u64 errors[SHM_SERIES_MAX];
 	struct shm_dsl dsl[SHM_REALMS_MAX][SHM_DSL_TYPES];

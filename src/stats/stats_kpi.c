@@ -96,8 +96,8 @@ static void run_flush(struct stats_kpi *k)
 					(int)(c + 1) * 100, m->status[c],
 					(double)m->duration_ns / 1e6);
 	}
-	for (unsigned i = 0; i < SHM_HIGHR_BUCKETS; i++)
-		db_array_i64(&r->buckets, (int64_t)k->totals->highr[i]);
+	for (unsigned i = 0; i < SHM_FINE_BUCKETS; i++)
+		db_array_i64(&r->buckets, (int64_t)k->totals->fine[i]);
 	store_requests_flush(&k->op, k->db, &k->server, k->minute_us, r);
 }
 

@@ -24,7 +24,7 @@ struct store_requests {
 	struct db_array status;          /* int2: 100, 200, ... */
 	struct db_array cnt;             /* int8 */
 	struct db_array latency_ms;      /* float8, of the whole route */
-	struct db_array buckets;         /* int8: fine histogram of all */
+	struct db_array buckets;         /* int8: fine histogram, no probes */
 };
 void store_requests_begin(struct store_requests *r);
 void store_requests_add(struct store_requests *r, struct str handler,

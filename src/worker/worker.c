@@ -232,6 +232,8 @@ static void request_on_done(struct http_req *req, int status, size_t bytes)
 	if (req->route == NULL || !req->route->unmetered)
 		metric_http(route_index(req), status, duration_ns,
 			req->request_bytes, bytes);
+	if (req->route != NULL && !api_is_probe(req->route))
+		metric_latency(duration_ns);
 	fault_on_done(req, status, duration_ns);
 	request_log_on_done(req, status, duration_ns);
 	if (self.app.conf->http_access_log && LOG_L_INFO >= log_threshold)

@@ -407,6 +407,37 @@ Test(shm, readers_survive_random_contents)
 	}
 }
 
+/* As gamed.bucket_edge of sql/0007 says it, in microseconds. */
+static uint64_t fine_edge(unsigned i)
+{
+	return i < 16 ? i : (uint64_t)(i % 16 + 16) << (i / 16 - 1);
+}
+
+Test(shm, the_fine_histogram_is_true_to_a_sixteenth)
+{
+	static struct metric_totals t;
+	uint64_t us = 0, n = 0;
+	unsigned at = 0;
+
+	(void)fresh(1, SHM_WORKER);
+	for (; us < 200000000; us = us * 257 / 256 + 1) {
+		while (at < SHM_FINE_BUCKETS - 1 && us >= fine_edge(at + 1))
+			at++;
+		metric_latency(us * 1000 + 999);
+		n++;
+		metric_read(&t, 0);
+		for (unsigned i = 0; i < SHM_FINE_BUCKETS; i++)
+			n -= i <= at ? t.fine[i] : 0;
+		cr_assert_eq(n, 0, "%llu us", (unsigned long long)us);
+		for (unsigned i = 0; i < SHM_FINE_BUCKETS; i++)
+			n += t.fine[i];
+		cr_assert_gt(t.fine[at], 0);
+	}
+	metric_latency(UINT64_MAX); /* a difference below 0 */
+	metric_read(&t, 0);
+	cr_assert_eq(t.fine[0], 2);
+}
+
 /* A bound far above what it costs, for machines that do other things too. */
 Test(shm, counting_a_request_is_cheap)
 {
