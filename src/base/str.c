@@ -3,7 +3,6 @@
 
 #include <assert.h>
 
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -53,7 +52,6 @@ uint64_t str_hash(struct str s, uint64_t seed)
 	return h ^ (h >> 32);
 }
 
-/* Length of the sequence at p (1 to 4), 0 when it is malformed. */
 static size_t utf8_seq(const unsigned char *p, size_t len)
 {
 	if (p[0] < 0x80)
@@ -79,6 +77,11 @@ static size_t utf8_seq(const unsigned char *p, size_t len)
 	if (p[0] == 0xf4 && p[1] > 0x8f)
 		return 0;
 	return 4;
+}
+
+size_t str_utf8_seq(struct str s)
+{
+	return s.len > 0 ? utf8_seq((const unsigned char *)s.p, s.len) : 0;
 }
 
 bool str_is_utf8(struct str s)
@@ -197,24 +200,49 @@ void buf_add_decimal(struct buf *b, uint64_t v, unsigned places)
 	buf_add(b, text, n);
 }
 
+void buf_vprintf(struct buf *b, const char *fmt, va_list ap)
+{
+	va_list again;
+	char *to = NULL;
+	int n;
+
+	va_copy(again, ap);
+	n = vsnprintf(NULL, 0, fmt, ap);
+	if (n >= 0)
+		to = buf_reserve(b, (size_t)n + 1);
+	if (to != NULL) {
+		vsnprintf(to, (size_t)n + 1, fmt, again);
+		b->len += (size_t)n;
+	}
+	va_end(again);
+}
+
 void buf_printf(struct buf *b, const char *fmt, ...)
 {
 	va_list ap;
-	char *to;
-	int n;
 
 	va_start(ap, fmt);
-	n = vsnprintf(NULL, 0, fmt, ap);
+	buf_vprintf(b, fmt, ap);
 	va_end(ap);
-	if (n < 0)
-		return;
-	to = buf_reserve(b, (size_t)n + 1);
-	if (to == NULL)
-		return;
-	va_start(ap, fmt);
-	vsnprintf(to, (size_t)n + 1, fmt, ap);
-	va_end(ap);
-	b->len += (size_t)n;
+}
+
+void buf_add_visible(struct buf *b, struct str s)
+{
+	const unsigned char *p = (const unsigned char *)s.p;
+
+	for (size_t i = 0, n; i < s.len; i += n) {
+		n = utf8_seq(p + i, s.len - i);
+		if (n == 0) {
+			buf_add_str(b, STR("\xef\xbf\xbd"));
+			n = 1;
+		} else if (p[i] < 0x20 || p[i] == 0x7f) {
+			buf_printf(b, "\\u%04x", p[i]);
+		} else if (p[i] == 0xc2 && p[i + 1] < 0xa0) {
+			buf_printf(b, "\\u%04x", p[i + 1]);
+		} else {
+			buf_add(b, p + i, n);
+		}
+	}
 }
 
 void buf_consume(struct buf *b, size_t n)

@@ -9,6 +9,7 @@
 #ifndef BASE_STR_H
 #define BASE_STR_H
 
+#include <stdarg.h>
 #include <string.h>
 
 #include "base/base.h"
@@ -46,6 +47,8 @@ struct str str_trim(struct str s);
 uint64_t str_hash(struct str s, uint64_t seed);
 /* True when s is well-formed UTF-8 (RFC 3629: no surrogates, no overlongs). */
 bool str_is_utf8(struct str s);
+/* Bytes of the sequence that s starts with (1 to 4), 0 when malformed. */
+size_t str_utf8_seq(struct str s);
 /* Code points in well-formed UTF-8. */
 size_t str_utf8_cnt(struct str s);
 
@@ -71,6 +74,12 @@ void buf_add_u64(struct buf *b, uint64_t v);
  * point. */
 void buf_add_decimal(struct buf *b, uint64_t v, unsigned places);
 void buf_printf(struct buf *b, const char *fmt, ...) PRINTF_LIKE(2, 3);
+void buf_vprintf(struct buf *b, const char *fmt, va_list ap) PRINTF_LIKE(2, 0);
+/*
+ * s for the eyes of people: control characters (C0, DEL, C1) as \u001b, bytes
+ * that are not UTF-8 as U+FFFD, so that nothing in it commands a terminal.
+ */
+void buf_add_visible(struct buf *b, struct str s);
 /* Drops the first n bytes (n <= len). */
 void buf_consume(struct buf *b, size_t n);
 

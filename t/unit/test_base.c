@@ -153,6 +153,27 @@ Test(arena, honours_its_limit_and_alignment)
 	arena_fini(&a);
 }
 
+Test(str, shows_control_characters)
+{
+	struct buf b;
+
+	buf_init(&b, 0);
+	buf_add_visible(&b, STR("a\x1b]0;x\a\n\t\0\x7f"));
+	cr_expect(str_eq(buf_str(&b), STR("a\\u001b]0;x\\u0007\\u000a\\u0009"
+					  "\\u0000\\u007f")));
+	buf_reset(&b);
+	buf_add_visible(
+		&b, STR("\xc2\x80\xc2\x9b\xc2\xa0\xc3\xa9\xe2\x82\xac"));
+	cr_expect(str_eq(buf_str(&b),
+		STR("\\u0080\\u009b\xc2\xa0\xc3\xa9\xe2\x82\xac")));
+	buf_reset(&b);
+	/* C1 as one byte, and a sequence that was cut */
+	buf_add_visible(&b, STR("\x9b\xe2\x82"));
+	cr_expect(str_eq(
+		buf_str(&b), STR("\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd")));
+	buf_fini(&b);
+}
+
 Test(str, tells_utf8_from_other_bytes)
 {
 	cr_expect(str_is_utf8(STR("a\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80")));
