@@ -19,19 +19,39 @@ void dsl_svg_init(struct dsl_svg *g)
 	buf_init(&g->boxes, 0);
 }
 
+/*
+ * What XML 1.0 (2.2) has no place for: C0, U+FFFE and U+FFFF, bytes that are
+ * not UTF-8; also DEL and C1, for a drawing may be read on a terminal.
+ */
+static bool is_barred(const unsigned char *p, size_t len)
+{
+	if (len == 1)
+		return p[0] < 0x20 || p[0] == 0x7f;
+	if (len == 2)
+		return p[0] == 0xc2 && p[1] < 0xa0;
+	if (len == 3)
+		return p[0] == 0xef && p[1] == 0xbf && p[2] >= 0xbe;
+	return len == 0;
+}
+
 static void put_text(struct buf *b, struct str s)
 {
-	for (size_t i = 0; i < s.len; i++) {
-		unsigned char c = (unsigned char)s.p[i];
+	while (s.len > 0) {
+		size_t len = str_utf8_seq(s);
 
-		if (c == '<')
+		if (is_barred((const unsigned char *)s.p, len))
+			buf_add_str(b, STR("\xef\xbf\xbd"));
+		else if (s.p[0] == '<')
 			buf_add_str(b, STR("&lt;"));
-		else if (c == '>')
+		else if (s.p[0] == '>')
 			buf_add_str(b, STR("&gt;"));
-		else if (c == '&')
+		else if (s.p[0] == '&')
 			buf_add_str(b, STR("&amp;"));
 		else
-			buf_add_char(b, c < 0x20 ? ' ' : (char)c);
+			buf_add(b, s.p, len);
+		len += len == 0;
+		s.p += len;
+		s.len -= len;
 	}
 }
 

@@ -299,6 +299,43 @@ static void add_line(void *arg, unsigned depth, struct str text)
 	buf_printf(arg, "%.*s%.*s|", (int)depth, "\t\t\t\t", STR_ARG(text));
 }
 
+Test(engine, a_drawing_has_the_characters_of_xml)
+{
+	static const struct {
+		struct str in, out;
+	} cases[] = {
+		{STR("a\xef\xbf\xbe\xef\xbf\xbf z"),
+			STR("a\xef\xbf\xbd\xef\xbf\xbd z")},
+		{STR("\x1b\t\x7f"),
+			STR("\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd")},
+		{STR("\xc2\x9b\xe9"), STR("\xef\xbf\xbd\xef\xbf\xbd")},
+		/* the last before each gap and the first behind it */
+		{STR("\xc2\xa0\xed\x9f\xbf\xee\x80\x80\xef\xbf\xbd"),
+			STR("\xc2\xa0\xed\x9f\xbf\xee\x80\x80\xef\xbf\xbd")},
+		{STR("\xf0\x9f\xbf\xbe <&>"),
+			STR("\xf0\x9f\xbf\xbe &lt;&amp;&gt;")},
+	};
+
+	for (size_t i = 0; i < NELEM(cases); i++) {
+		struct buf want, out;
+		struct dsl_svg graph;
+
+		buf_init(&want, 0);
+		buf_init(&out, 0);
+		dsl_svg_init(&graph);
+		dsl_svg_line(&graph, 0, cases[i].in);
+		dsl_svg_end(&graph, cases[i].in, &out);
+		buf_add_char(&out, '\0');
+		buf_printf(&want, "\">%.*s</text>", STR_ARG(cases[i].out));
+		buf_add_char(&want, '\0');
+		cr_expect_not_null(strstr(out.p, want.p), "%zu: %s", i, out.p);
+		cr_expect_not_null(
+			strstr(strstr(out.p, "<rect x="), want.p), "%zu", i);
+		buf_fini(&out);
+		buf_fini(&want);
+	}
+}
+
 Test(engine, a_program_reads_as_a_tree)
 {
 	struct jv
