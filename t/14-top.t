@@ -163,7 +163,7 @@ subtest 'text' => sub {
 	like($out, qr/^gamed \S+, up \S+, generation 1, workers 2, database connected; rates since the start$/m,
 		'the server');
 	like($out, qr/^worker +\d+ +\d+ +1 /m, 'a worker');
-	like($out, qr/^evil\?\[2J name +7 +[\d.]+ +[\d.]+ .* 4 the realm +DSL_ARITH_DIV_BY_ZERO/m,
+	like($out, qr/^evil\\u001b\[2J name +7 +[\d.]+ +[\d.]+ .* 4 the realm +DSL_ARITH_DIV_BY_ZERO/m,
 		'a strategy, its name tamed');
 	unlike($out, qr/[^\n\x20-\x7e]/, 'no byte moves the cursor');
 	like($out, qr/^error +[\d.]+ /m, 'a class of evidence');

@@ -109,6 +109,58 @@ TREE
 	is($JSON->decode($out)->{tree}[1]{text}, 'if data.n > 10', 'as JSON');
 };
 
+# ---- names that would command a terminal ------------------------------------
+
+# BEL, ESC, DEL, C1 and a newline, in every place where a program has a name.
+my $rude = "x\e]0;pwned\a\x7f\x{9b}2J\ny";
+my $tame = 'x\u001b]0;pwned\u0007\u007f\u009b2J\u000ay';
+my $escaped = $rude =~ s/([^ -~])/sprintf '\\u%04x', ord $1/ger;
+my $rude_program = { type => 'program', id => 'p', rules => [ {
+	type => 'rule', id => $rude, when => { type => 'compare', op => '==',
+		id => "$rude.c", left => { type => 'field', path => 'data.n',
+		id => "$rude.f" }, right => lit($rude) }, then => [
+		{ type => 'set_callback_data', key => $rude, value => lit(1) } ] } ],
+	parent_variables => { "variable_$rude" => $rude } };
+
+# No byte of a text that people see is a control character; newlines end lines.
+sub is_tame {
+	my ($text, $name) = @_;
+
+	utf8::decode($text);
+	unlike($text, qr/[\x00-\x09\x0b-\x1f\x7f-\x9f]/, "$name: no control characters");
+	unlike($text, qr/^y/m, "$name: no line of its own");
+	like($text, qr/\Q$tame\E/, "$name: shown");
+}
+
+subtest 'names that would command a terminal' => sub {
+	my ($rc, $out, $err) = gamectl('strategy', 'show', file('rude.json',
+		{ name => $rude, astJson => $rude_program }));
+	is($rc, 0, 'shown') or diag $err;
+	is_tame($out, 'show');
+	is(scalar(() = $out =~ /\Q$tame\E/g), 4, 'title, id, key, variable')
+		or diag $out;
+	($rc, $out, $err) = gamectl('strategy', 'show', '--svg',
+		"$dir/rude.json");
+	utf8::decode($out);
+	unlike($out, qr/[\x00-\x09\x0b-\x1f\x7f-\x9f]/, 'show --svg');
+	($rc, $out, $err) = gamectl('strategy', 'test', file('rude.yaml',
+		"strategy: rude.json\ncases:\n  - name: "
+		. "\"$escaped\"\n    data: {n: 1}\n"
+		. "    expect: {error: \"$escaped\"}\n"));
+	is($rc, 1, 'tested');
+	is_tame($out, 'test');
+	is(scalar(() = $out =~ /\Q$tame\E/g), 2, 'case and rule')
+		or diag $out;
+	for my $bad ({ %$rude_program, id => $rude, $rude => 1 },
+		{ type => 'DSL_EXTEND', parentStrategyId => $rude,
+			astJson => $rude_program }) {
+		($rc, $out, $err) = gamectl('strategy', 'validate',
+			file('rude-bad.json', $bad));
+		is($rc, 1, 'refused');
+		is_tame($err, 'refused');
+	}
+};
+
 # ---- test ---------------------------------------------------------------------------
 
 sub test_of {
@@ -254,7 +306,7 @@ subtest 'files of cases that are wrong' => sub {
 subtest 'show and publish a stored strategy' => sub {
 	my $pg = Gamed::Postgres->new;
 	my $d = Gamed::Daemon->start(pg => $pg, conf => {
-		'server.workers' => 2 });
+		'server.workers' => 2, 'evidence.sample_rate' => 1 });
 	my ($rc, $key, $err) = $d->gamectl('apikey', 'create', '--admin',
 		'--client', 'author');
 	chomp $key;
@@ -281,6 +333,33 @@ subtest 'show and publish a stored strategy' => sub {
 	($rc, $out, $err) = $d->gamectl('strategy', 'publish', $row->{id});
 	is($rc, 1, 'archived');
 	like($err, qr/stored v1 is archived and cannot be published/, 'said');
+	$row = $c->post($C, { name => $rude, astJson => { %$rude_program,
+		default => give(lit(1), 'Given') } })->{json};
+	($rc, $out, $err) = $d->gamectl('strategy', 'show', $row->{id});
+	is_tame($out, 'show of a stored strategy');
+	$d->gamectl('strategy', 'publish', $row->{id});
+	my $game = $c->post('/api/v1/games', { externalGameId => 'rude',
+		platform => 'web' })->{json}{gameId};
+	my $path = "/api/v1/games/$game/tasks";
+	$c->post($path, { externalTaskId => 'task',
+		strategyId => "custom:$row->{id}" });
+	my $r = $c->post("$path/task/points", { externalUserId => 'user-1',
+		data => { n => $rude } });
+	is($r->{status}, 200, 'an award') or diag $r->{body};
+	# no path can name such a task, but its creator can
+	$pg->psql(qq(update tasks set "externalTaskId" = E'$escaped'));
+	($rc, $out, $err) = $d->gamectl('awards', 'user-1');
+	is(scalar(() = $out =~ /\Q$tame\E/g), 2, 'task and strategy') or
+		diag $out;
+	is_tame($out, 'awards');
+	ok(Gamed::Daemon::eventually(sub { ($rc, $out, $err) =
+		$d->gamectl('trace', '--last'); $rc == 0 }), 'its trace');
+	is_tame($out, 'trace');
+	is(scalar(() = $out =~ /\Q$tame\E/g), 3,
+		'strategy, rule, callback key') or diag $out;
+	($rc, $out, $err) = $d->gamectl('apikey', 'create', '--client', "\e[2J");
+	($rc, $out, $err) = $d->gamectl('apikey', 'list');
+	like($out, qr/ \\u001b\[2J$/m, 'apikey list');
 	my $none = '99999999-1c7a-4a7e-8f7c-5d3a1f6e2b90';
 	for my $verb (qw(show publish)) {
 		($rc, $out, $err) = $d->gamectl('strategy', $verb, $none);

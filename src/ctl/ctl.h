@@ -25,7 +25,12 @@ int ctl_verify_points(int argc, char **argv, const struct conf *conf);
 
 /* --json was given: JSON lines on standard output instead of text. */
 bool ctl_json(void);
-/* Prints "gamectl: reason" to standard error and returns 1. */
+/*
+ * Text for people on standard output, in place of printf: control characters
+ * in it are shown (buf_add_visible), but for the newlines at both ends of fmt.
+ */
+void ctl_print(const char *fmt, ...) PRINTF_LIKE(1, 2);
+/* Prints "gamectl: reason" to standard error, as ctl_print, and returns 1. */
 int ctl_fail(const struct err *err);
 /* Prints the command's usage to standard error and returns 2. */
 int ctl_usage(const char *usage);

@@ -70,7 +70,7 @@ static int create(int argc, char **argv, struct db_sync *db)
 		    db, a.client, a.description, a.admin, &key, &err) < 0)
 		return ctl_fail(&err);
 	if (!ctl_json()) {
-		printf("%s\n", key.key);
+		ctl_print("%s\n", key.key);
 		return 0;
 	}
 	o = ctl_line_start(&l);
@@ -84,7 +84,7 @@ static int create(int argc, char **argv, struct db_sync *db)
 
 static void print_text(void *arg UNUSED, const struct store_apikey *k)
 {
-	printf("%-24s %-8s %-6s %-28s %s\n", k->prefix ? k->prefix : "-",
+	ctl_print("%-24s %-8s %-6s %-28s %s\n", k->prefix ? k->prefix : "-",
 		k->active ? "active" : "revoked", k->admin ? "admin" : "-",
 		k->created_at ? k->created_at : "-",
 		k->client ? k->client : "-");
@@ -124,7 +124,7 @@ static int revoke(const char *prefix, struct db_sync *db)
 	if (store_apikey_revoke(db, prefix, &was_active, &err) < 0)
 		return ctl_fail(&err);
 	if (!ctl_json()) {
-		printf("%s %s\n", prefix,
+		ctl_print("%s %s\n", prefix,
 			was_active ? "revoked" : "was revoked before");
 		return 0;
 	}

@@ -17,18 +17,19 @@
 
 static void print_text(void *arg UNUSED, const struct store_user_award *a)
 {
-	printf("%s  %s  %s points", a->id, a->at, a->points ? a->points : "no");
+	ctl_print("%s  %s  %s points", a->id, a->at,
+		a->points ? a->points : "no");
 	if (a->case_name)
-		printf(" \"%s\"", a->case_name);
+		ctl_print(" \"%s\"", a->case_name);
 	if (a->game)
-		printf("  game %s", a->game);
+		ctl_print("  game %s", a->game);
 	if (a->task)
-		printf("  task %s", a->task);
+		ctl_print("  task %s", a->task);
 	if (a->strategy_name)
-		printf("  strategy %s v%s", a->strategy_name, a->version);
+		ctl_print("  strategy %s v%s", a->strategy_name, a->version);
 	else if (a->strategy_id)
-		printf("  strategy %s", a->strategy_id);
-	printf("  %s\n", *a->is_kept == 't' ? "run kept" : "run not kept");
+		ctl_print("  strategy %s", a->strategy_id);
+	ctl_print("  %s\n", *a->is_kept == 't' ? "run kept" : "run not kept");
 }
 
 static void print_json(void *arg UNUSED, const struct store_user_award *a)

@@ -45,6 +45,15 @@ static int reinject_line(
 	return rc;
 }
 
+static void complain(const char *path, int64_t line, const struct err *why)
+{
+	struct err err;
+
+	err_set(&err, why->code, "%s:%lld: %s", path, (long long)line,
+		why->text);
+	(void)ctl_fail(&err);
+}
+
 static void reinject(
 	struct db_sync *db, FILE *f, const char *path, struct counts *n)
 {
@@ -64,8 +73,7 @@ static void reinject(
 		n->present += rc == 0;
 		n->refused += rc < 0;
 		if (rc < 0)
-			fprintf(stderr, "gamectl: %s:%lld: %s\n", path,
-				(long long)n->lines, err.text);
+			complain(path, n->lines, &err);
 		arena_reset(&a);
 	}
 	free(line);
@@ -78,8 +86,8 @@ static void print(const struct counts *n)
 	struct json_out *o;
 
 	if (!ctl_json()) {
-		printf("%lld rows: %lld stored, %lld were there, %lld "
-		       "refused\n",
+		ctl_print("%lld rows: %lld stored, %lld were there, %lld "
+			  "refused\n",
 			(long long)n->lines, (long long)n->stored,
 			(long long)n->present, (long long)n->refused);
 		return;

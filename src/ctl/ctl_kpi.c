@@ -16,7 +16,7 @@ static void print_day(const char *day)
 	struct json_out *o;
 
 	if (!ctl_json()) {
-		printf("%s\n", day);
+		ctl_print("%s\n", day);
 		return;
 	}
 	o = ctl_line_start(&l);

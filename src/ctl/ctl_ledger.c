@@ -22,7 +22,7 @@ static void print_reasons(const struct jv *v)
 	if (r == NULL || r->type != JV_OBJ)
 		return;
 	for (uint32_t i = 0; i < r->n; i++)
-		printf("  dropped %-18.*s %12" PRId64 "\n",
+		ctl_print("  dropped %-18.*s %12" PRId64 "\n",
 			STR_ARG(r->u.obj[i].key), r->u.obj[i].val.u.i);
 }
 
@@ -42,10 +42,10 @@ static void print_line(const struct jv *v)
 
 	if (!str_is(ctl_admin_text(v, "kind"), "ledger"))
 		return;
-	printf("%-8.*s", STR_ARG(ctl_admin_text(v, "class")));
+	ctl_print("%-8.*s", STR_ARG(ctl_admin_text(v, "class")));
 	for (size_t i = 0; i < NELEM(places); i++)
-		printf(" %12" PRId64, ctl_admin_num(v, places[i]));
-	printf("\n");
+		ctl_print(" %12" PRId64, ctl_admin_num(v, places[i]));
+	ctl_print("\n");
 	print_reasons(v);
 	judge(v);
 }
@@ -65,8 +65,8 @@ int ctl_ledger(int argc, char **argv, const struct conf *conf)
 		fwrite(out.p, 1, out.len, stdout);
 		rc = ctl_admin_lines(buf_str(&out), judge, &err);
 	} else if (rc == 0) {
-		printf("%-8s %12s %12s %12s %12s %12s\n", "class", "produced",
-			"stored", "spooled", "queued", "dropped");
+		ctl_print("%-8s %12s %12s %12s %12s %12s\n", "class",
+			"produced", "stored", "spooled", "queued", "dropped");
 		rc = ctl_admin_lines(buf_str(&out), print_line, &err);
 	}
 	buf_fini(&out);

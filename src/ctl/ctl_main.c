@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <getopt.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -55,9 +56,51 @@ bool ctl_json(void)
 	return self.json;
 }
 
+/* Names come from whoever may write a strategy, an event or a file. */
+static void put(FILE *to, const char *fmt, va_list ap) PRINTF_LIKE(2, 0);
+
+static void put(FILE *to, const char *fmt, va_list ap)
+{
+	size_t len = strlen(fmt), before = strspn(fmt, "\n"), after = 0;
+	struct buf text, out;
+
+	while (after < len - before && fmt[len - 1 - after] == '\n')
+		after++;
+	buf_init(&text, 0);
+	buf_init(&out, 0);
+	buf_vprintf(&text, fmt, ap);
+	buf_add(&out, fmt, before);
+	buf_add_visible(
+		&out, (struct str){text.p + before, text.len - before - after});
+	buf_add(&out, fmt + len - after, after);
+	fwrite(out.p, 1, out.len, to);
+	buf_fini(&out);
+	buf_fini(&text);
+}
+
+static void complain(const char *fmt, ...) PRINTF_LIKE(1, 2);
+
+static void complain(const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	put(stderr, fmt, ap);
+	va_end(ap);
+}
+
+void ctl_print(const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	put(stdout, fmt, ap);
+	va_end(ap);
+}
+
 int ctl_fail(const struct err *err)
 {
-	fprintf(stderr, "gamectl: %s\n", err->text);
+	complain("gamectl: %s\n", err->text);
 	return 1;
 }
 
@@ -127,7 +170,7 @@ static int run(const char *name, int argc, char **argv, const struct conf *conf)
 	for (size_t i = 0; i < NELEM(commands); i++)
 		if (strcmp(name, commands[i].name) == 0)
 			return commands[i].run(argc, argv, conf);
-	fprintf(stderr, "gamectl: there is no command %s\n", name);
+	complain("gamectl: there is no command %s\n", name);
 	usage(stderr);
 	return 2;
 }

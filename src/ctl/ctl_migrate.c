@@ -26,7 +26,7 @@ static void print_step(const char *what, const struct store_migration *m)
 	struct json_out *o;
 
 	if (!ctl_json()) {
-		printf("%s %s\n", what, m->name);
+		ctl_print("%s %s\n", what, m->name);
 		return;
 	}
 	o = ctl_line_start(&l);
@@ -57,8 +57,8 @@ static int migrate(struct db_sync *db, const struct store_migration_list *list,
 		    &partitions, err_r) < 0)
 		return -1;
 	if (!ctl_json()) {
-		printf("schema is version %d, %u applied, %lld partitions "
-		       "made\n",
+		ctl_print("schema is version %d, %u applied, %lld partitions "
+			  "made\n",
 			SCHEMA_VERSION, applied, (long long)partitions);
 		return 0;
 	}
@@ -85,7 +85,7 @@ static int status(struct db_sync *db, const struct store_migration_list *list,
 		print_step("pending", &list->v[i]);
 	*status_r = version == SCHEMA_VERSION ? 0 : 1;
 	if (!ctl_json()) {
-		printf("schema is version %lld, this program needs %d\n",
+		ctl_print("schema is version %lld, this program needs %d\n",
 			(long long)version, SCHEMA_VERSION);
 		return 0;
 	}

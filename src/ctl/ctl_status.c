@@ -56,15 +56,15 @@ static void print_server(const struct jv *v)
 {
 	char up[SPAN_MAX];
 
-	printf("gamed %.*s, up %s, generation %" PRId64 ", workers %" PRId64
-	       ", database %s%s%s%s\n\n",
+	ctl_print("gamed %.*s, up %s, generation %" PRId64 ", workers %" PRId64
+		  ", database %s%s%s%s\n\n",
 		STR_ARG(text(v, "version")), span(num(v, "uptime_s"), up),
 		num(v, "generation"), num(v, "workers"),
 		is_true(v, "database") ? "connected" : "not connected",
 		is_true(v, "config_in_force") ? ""
 					      : ", the last reload was refused",
 		*self.reload_error ? ": " : "", self.reload_error);
-	printf("%-8s %4s %8s %4s %8s %8s %9s %5s %6s %6s\n", "role", "slot",
+	ctl_print("%-8s %4s %8s %4s %8s %8s %9s %5s %6s %6s\n", "role", "slot",
 		"pid", "gen", "uptime", "beat", "memory", "fds", "conns",
 		"starts");
 }
@@ -79,8 +79,8 @@ static void print_process(const struct jv *v)
 		num(v, "heartbeat_age_ms"));
 	snprintf(memory, sizeof(memory), "%.1fM",
 		(double)num(v, "resident_bytes") / 1048576);
-	printf("%-8.*s %4" PRId64 " %8" PRId64 " %4s %8s %8s %9s %5" PRId64
-	       " %6" PRId64 " %6" PRId64 "\n",
+	ctl_print("%-8.*s %4" PRId64 " %8" PRId64 " %4s %8s %8s %9s %5" PRId64
+		  " %6" PRId64 " %6" PRId64 "\n",
 		STR_ARG(text(v, "role")), num(v, "slot"), num(v, "pid"), gen,
 		span(num(v, "uptime_s"), up), beat, memory, num(v, "fds"),
 		num(v, "connections"), num(v, "starts"));
@@ -88,28 +88,29 @@ static void print_process(const struct jv *v)
 
 static void print_rates(const struct jv *v)
 {
-	printf("\nrequests %.1f/s, awards %.1f/s over the last %.0f s; "
-	       "%" PRId64 " requests and %" PRId64 " awards since the start\n",
+	ctl_print("\nrequests %.1f/s, awards %.1f/s over the last %.0f s; "
+		  "%" PRId64 " requests and %" PRId64
+		  " awards since the start\n",
 		real(v, "requests_per_s"), real(v, "awards_per_s"),
 		real(v, "window_s"), num(v, "requests"), num(v, "awards"));
 }
 
 static void print_queues(const struct jv *v)
 {
-	printf("requests in hand %" PRId64 ", database jobs waiting %" PRId64
-	       ", in flight %" PRId64 ", connections idle %" PRId64
-	       ", busy %" PRId64 ", down %" PRId64 "\n",
+	ctl_print("requests in hand %" PRId64 ", database jobs waiting %" PRId64
+		  ", in flight %" PRId64 ", connections idle %" PRId64
+		  ", busy %" PRId64 ", down %" PRId64 "\n",
 		num(v, "requests_in_hand"), num(v, "db_queued"),
 		num(v, "db_in_flight"), num(v, "db_idle"), num(v, "db_busy"),
 		num(v, "db_down"));
-	printf("\n%-10s %12s %12s %12s %12s %12s\n", "evidence", "produced",
+	ctl_print("\n%-10s %12s %12s %12s %12s %12s\n", "evidence", "produced",
 		"stored", "spooled", "queued", "dropped");
 }
 
 static void print_evidence(const struct jv *v)
 {
-	printf("%-10.*s %12" PRId64 " %12" PRId64 " %12" PRId64 " %12" PRId64
-	       " %12" PRId64 "\n",
+	ctl_print("%-10.*s %12" PRId64 " %12" PRId64 " %12" PRId64 " %12" PRId64
+		  " %12" PRId64 "\n",
 		STR_ARG(text(v, "class")), num(v, "produced"), num(v, "stored"),
 		num(v, "spooled"), num(v, "queued"), num(v, "dropped"));
 }

@@ -152,7 +152,7 @@ static void print_valid(const char *path, const struct ctl_strategy *s,
 
 	dsl_hash(&s->norm, hex);
 	if (!ctl_json()) {
-		printf("%s: valid, %d of %d nodes, %s\n", path, nodes,
+		ctl_print("%s: valid, %d of %d nodes, %s\n", path, nodes,
 			max_nodes, hex);
 		return;
 	}
@@ -193,7 +193,7 @@ static int validate(const char *path, const struct conf *conf)
 
 static void print_line(void *arg UNUSED, unsigned depth, struct str text)
 {
-	printf("%*s%.*s\n", (int)(depth + 1) * 2, "", STR_ARG(text));
+	ctl_print("%*s%.*s\n", (int)(depth + 1) * 2, "", STR_ARG(text));
 }
 
 /* A heading, and what feeds the lines of the tree to a callback. */
@@ -245,7 +245,7 @@ static void print_shown(struct shown *w)
 		json_out_arr_end(o);
 		ctl_line_end(&l);
 	} else {
-		printf("%.*s\n", STR_ARG(buf_str(&w->title)));
+		ctl_print("%.*s\n", STR_ARG(buf_str(&w->title)));
 		walk(w, print_line, NULL);
 	}
 }
@@ -373,7 +373,7 @@ static int print_published(void *arg UNUSED, const struct store_program *p)
 		return ctl_fail(&err);
 	}
 	if (!ctl_json()) {
-		printf("%s v%s is published\n", p->name, p->version);
+		ctl_print("%s v%s is published\n", p->name, p->version);
 		return 0;
 	}
 	o = ctl_line_start(&l);

@@ -159,7 +159,9 @@ static void name_branch(const struct place *p, uint32_t branch, struct buf *b)
 		buf_printf(b, "otherwise");
 		return;
 	}
-	buf_printf(b, "rule %.*s: ", STR_ARG(id->u.s));
+	buf_add_str(b, STR("rule "));
+	buf_add_visible(b, id->u.s); /* a newline ends the line */
+	buf_add_str(b, STR(": "));
 	if (branch == 0)
 		buf_printf(b, "if");
 	else if (branch <= else_ifs)
@@ -248,8 +250,14 @@ static void expect_failure(struct outcome *c)
 
 	if (jv_member(c->expect, "error") == NULL) {
 		c->differences++;
-		buf_printf(&c->text, "failed with %s at node %.*s: %s\n",
-			dsl_error_log_code(e), STR_ARG(e->node_id), e->message);
+		buf_printf(&c->text, "failed with %s", dsl_error_log_code(e));
+		if (e->node_id.p != NULL) {
+			buf_add_str(&c->text, STR(" at node "));
+			buf_add_visible(&c->text, e->node_id);
+		}
+		buf_add_str(&c->text, STR(": "));
+		buf_add_visible(&c->text, str_from(e->message));
+		buf_add_char(&c->text, '\n');
 		return;
 	}
 	expect(c, "error", &code);
@@ -271,12 +279,12 @@ static void print_case(const struct outcome *c)
 		ctl_line_end(&l);
 		return;
 	}
-	printf("%-5s%s\n", c->differences ? "FAIL" : "ok", c->name);
+	ctl_print("%-5s%s\n", c->differences ? "FAIL" : "ok", c->name);
 	while (rest.len > 0) {
 		const char *end = memchr(rest.p, '\n', rest.len);
 		size_t len = (size_t)(end - rest.p);
 
-		printf("       %.*s\n", (int)len, rest.p);
+		ctl_print("       %.*s\n", (int)len, rest.p);
 		rest.p += len + 1;
 		rest.len -= len + 1;
 	}
@@ -472,11 +480,11 @@ static void print_sum(const struct suite *s)
 		json_out_arr_end(o);
 		ctl_line_end(&l);
 	} else {
-		printf("%u case%s, %u failed; %u of %u branches reached\n",
+		ctl_print("%u case%s, %u failed; %u of %u branches reached\n",
 			s->cases, s->cases == 1 ? "" : "s", s->failed, reached,
 			all);
 		while ((line = strsep(&at, "\n")) != NULL && *line != '\0')
-			printf("not reached: %s\n", line);
+			ctl_print("not reached: %s\n", line);
 	}
 	buf_fini(&unreached);
 }

@@ -26,22 +26,17 @@ static void end(struct buf *b)
 /* A name from the database, padded or cut; nothing in it moves the cursor. */
 static void add_name(struct buf *b, const char *name, unsigned width)
 {
+	struct buf shown;
 	unsigned n = 0;
 
-	for (const char *p = name; *p; p++) {
-		unsigned char c = (unsigned char)*p;
-
-		if ((c & 0xc0) != 0x80 && n++ == width)
-			return;
-		/* C0, DEL and, in UTF-8, C1 */
-		if (c < 0x20 || c == 0x7f)
-			c = '?';
-		if (c == 0xc2 && (unsigned char)p[1] < 0xa0 && p[1]) {
-			p++;
-			c = '?';
-		}
-		buf_add_char(b, (char)c);
+	buf_init(&shown, 0);
+	buf_add_visible(&shown, str_from(name));
+	for (size_t i = 0; i < shown.len; i++) {
+		if (((unsigned char)shown.p[i] & 0xc0) != 0x80 && n++ == width)
+			break;
+		buf_add_char(b, shown.p[i]);
 	}
+	buf_fini(&shown);
 	for (; n < width; n++)
 		buf_add_char(b, ' ');
 }
@@ -294,7 +289,7 @@ void top_print_text(struct buf *out, const struct top_sample *s,
 	head(&line, s);
 	if (look->state) {
 		start(&line, TOP_ALARM);
-		buf_printf(&line, "%s", look->state);
+		buf_add_visible(&line, str_from(look->state));
 		end(&line);
 	}
 	for (unsigned i = 0; i < 3; i++) {

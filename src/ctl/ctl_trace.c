@@ -68,7 +68,7 @@ static void print_value(struct tree *t, const struct jv *v)
 	buf_reset(&t->text);
 	json_out_init(&o, &t->text);
 	json_out_val(&o, v);
-	printf("%.*s", STR_ARG(buf_str(&t->text)));
+	ctl_print("%.*s", STR_ARG(buf_str(&t->text)));
 }
 
 /* " = value  branch" */
@@ -78,11 +78,11 @@ static void print_outcome(struct tree *t, const struct jv *entry)
 	struct str branch = member_text(entry, "branch");
 
 	if (value != NULL) {
-		printf(" = ");
+		ctl_print(" = ");
 		print_value(t, value);
 	}
 	if (branch.len > 0)
-		printf("  %.*s", STR_ARG(branch));
+		ctl_print("  %.*s", STR_ARG(branch));
 }
 
 /* What the author would call the node: its operator, path or name. */
@@ -90,12 +90,12 @@ static void print_node_name(const struct jv *node)
 {
 	static const char *const keys[] = {"op", "path", "name", "key"};
 
-	printf("%.*s", STR_ARG(member_text(node, "type")));
+	ctl_print("%.*s", STR_ARG(member_text(node, "type")));
 	for (size_t i = 0; i < NELEM(keys); i++) {
 		struct str s = member_text(node, keys[i]);
 
 		if (s.len > 0)
-			printf(" %.*s", STR_ARG(s));
+			ctl_print(" %.*s", STR_ARG(s));
 	}
 }
 
@@ -153,23 +153,23 @@ static void print_node(
 	}
 	if (!was_reached(t, node)) {
 		if (str_is(type, "rule"))
-			printf("%*srule %.*s  not reached\n", (int)depth * 2,
+			ctl_print("%*srule %.*s  not reached\n", (int)depth * 2,
 				"", STR_ARG(id));
 		return;
 	}
-	printf("%*s", (int)depth * 2, "");
+	ctl_print("%*s", (int)depth * 2, "");
 	if (str_is(type, "rule"))
-		printf("rule %.*s", STR_ARG(id));
+		ctl_print("rule %.*s", STR_ARG(id));
 	else {
 		if (strcmp(part, "args") != 0 && strcmp(part, "value") != 0)
-			printf("%s ", part);
+			ctl_print("%s ", part);
 		print_node_name(node);
 	}
 	if (entry != NULL) {
 		t->shown++;
 		print_outcome(t, entry);
 	}
-	printf("\n");
+	ctl_print("\n");
 	print_parts(t, node, depth + 1);
 }
 
@@ -180,41 +180,41 @@ static void print_list(struct tree *t)
 	for (uint32_t i = 0; i < t->trace->n; i++) {
 		const struct jv *e = &t->trace->u.arr[i];
 
-		printf("  %.*s %.*s", STR_ARG(member_text(e, "type")),
+		ctl_print("  %.*s %.*s", STR_ARG(member_text(e, "type")),
 			STR_ARG(member_text(e, "nodeId")));
 		print_outcome(t, e);
-		printf("\n");
+		ctl_print("\n");
 	}
 }
 
 static void print_head(const struct store_trace *r)
 {
-	printf("run %s strategy %s v%s status %s", r->id,
+	ctl_print("run %s strategy %s v%s status %s", r->id,
 		r->strategy_name ? r->strategy_name : r->strategy_id,
 		r->version, r->status);
 	if (r->error_code)
-		printf(" %s", r->error_code);
+		ctl_print(" %s", r->error_code);
 	if (r->points)
-		printf(" %s points", r->points);
+		ctl_print(" %s points", r->points);
 	if (r->case_name)
-		printf(" \"%s\"", r->case_name);
-	printf(" in %s ms, %s nodes", r->duration_ms, r->nodes);
+		ctl_print(" \"%s\"", r->case_name);
+	ctl_print(" in %s ms, %s nodes", r->duration_ms, r->nodes);
 	if (r->reason)
-		printf(", kept because %s", r->reason);
+		ctl_print(", kept because %s", r->reason);
 	if (r->weight)
-		printf(" (weight %s)", r->weight);
-	printf("\n  at %s", r->at);
+		ctl_print(" (weight %s)", r->weight);
+	ctl_print("\n  at %s", r->at);
 	if (r->game)
-		printf(" game %s", r->game);
+		ctl_print(" game %s", r->game);
 	if (r->task)
-		printf(" task %s", r->task);
+		ctl_print(" task %s", r->task);
 	if (r->user)
-		printf(" user %s", r->user);
+		ctl_print(" user %s", r->user);
 	if (r->correlation_id)
-		printf(" correlation %s", r->correlation_id);
-	printf("\n");
+		ctl_print(" correlation %s", r->correlation_id);
+	ctl_print("\n");
 	if (r->notes)
-		printf("  notes: %s\n", r->notes);
+		ctl_print("  notes: %s\n", r->notes);
 }
 
 static void print_inputs(
@@ -223,13 +223,13 @@ static void print_inputs(
 	const struct jv *fields = parse(a, r->fields);
 
 	if (r->data)
-		printf("  data: %s\n", r->data);
+		ctl_print("  data: %s\n", r->data);
 	if (fields == NULL || fields->type != JV_OBJ)
 		return;
 	for (uint32_t i = 0; i < fields->n; i++) {
-		printf("  field %.*s = ", STR_ARG(fields->u.obj[i].key));
+		ctl_print("  field %.*s = ", STR_ARG(fields->u.obj[i].key));
 		print_value(t, &fields->u.obj[i].val);
-		printf("\n");
+		ctl_print("\n");
 	}
 }
 
@@ -260,12 +260,13 @@ static int print_text(void *arg UNUSED, const struct store_trace *r)
 	if (ast != NULL)
 		print_node(&t, ast, 1, "");
 	else if (t.trace != NULL) {
-		printf("  (the program has changed since or is gone: nodes in "
-		       "the order in which they finished)\n");
+		ctl_print(
+			"  (the program has changed since or is gone: nodes in "
+			"the order in which they finished)\n");
 		print_list(&t);
 	}
 	if (ast != NULL && t.trace != NULL && t.shown < t.trace->n)
-		printf("  %u entries belong to no node of the program\n",
+		ctl_print("  %u entries belong to no node of the program\n",
 			t.trace->n - t.shown);
 	buf_fini(&t.text);
 	arena_fini(&a);

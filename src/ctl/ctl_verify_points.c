@@ -17,12 +17,12 @@ static const char *or_none(const char *s)
 
 static void print_text(void *arg UNUSED, const struct store_difference *d)
 {
-	printf("%s", d->kind);
+	ctl_print("%s", d->kind);
 	if (d->user)
-		printf(" user=%s", d->user);
+		ctl_print(" user=%s", d->user);
 	if (d->task)
-		printf(" task=%s", d->task);
-	printf(": expected %s, found %s\n", or_none(d->expected),
+		ctl_print(" task=%s", d->task);
+	ctl_print(": expected %s, found %s\n", or_none(d->expected),
 		or_none(d->found));
 }
 
@@ -45,8 +45,8 @@ static void print_sum(const struct store_books *b)
 	struct json_out *o;
 
 	if (!ctl_json()) {
-		printf("%lld users, %lld awards, %lld ledger rows, "
-		       "%lld differences\n",
+		ctl_print("%lld users, %lld awards, %lld ledger rows, "
+			  "%lld differences\n",
 			(long long)b->users, (long long)b->awards,
 			(long long)b->ledger_rows, (long long)b->differences);
 		return;
