@@ -178,3 +178,195 @@ BEGIN
 			round(k.interactions_per_user));
 	END IF;
 END $f$;
+
+--
+-- Runs of strategies and what became of each arm of their programs, by the
+-- hour.  As with requests a write adds what is new since the last one, which
+-- the tables named _base remember, and moves those on in one transaction.
+--
+CREATE AGGREGATE gamed.array_sum(bigint[]) (
+	SFUNC = gamed.array_plus, STYPE = bigint[], INITCOND = '{}');
+
+CREATE TABLE gamed.strategy_base (
+	server text NOT NULL,
+	boot bigint NOT NULL,
+	strategy_id text NOT NULL,
+	version integer NOT NULL,
+	ast_sha256 text NOT NULL,     -- its first digits
+	status text NOT NULL,
+	error_code text NOT NULL,
+	case_name text NOT NULL,
+	case_is_null boolean NOT NULL,
+	runs bigint NOT NULL,
+	duration_ms double precision NOT NULL,
+	duration_ms_max double precision NOT NULL,
+	nodes bigint NOT NULL,
+	nodes_max integer NOT NULL,
+	points double precision NOT NULL,
+	buckets bigint[] NOT NULL,
+	PRIMARY KEY (server, boot, strategy_id, version, ast_sha256, status,
+		error_code, case_name, case_is_null)
+);
+
+-- Never written so far; an arm is a rule's branch: 0 is `then`, 1 the first
+-- else_if.
+DROP TABLE gamed.strategy_rule_hour;
+CREATE TABLE gamed.strategy_rule_hour (
+	strategy_id text NOT NULL,
+	hour timestamptz NOT NULL,
+	server text NOT NULL,
+	boot bigint NOT NULL,
+	version integer NOT NULL,
+	ast_sha256 text NOT NULL,     -- its first digits
+	section text NOT NULL,        -- rules, default, pre_rules, post_rules
+	rule integer NOT NULL,        -- in its section, from 0
+	branch integer NOT NULL,
+	evaluated bigint NOT NULL,
+	taken bigint NOT NULL,
+	decided bigint NOT NULL,
+	failed bigint NOT NULL,
+	PRIMARY KEY (strategy_id, hour, server, boot, version, ast_sha256,
+		section, rule, branch)
+);
+CREATE TABLE gamed.strategy_rule_base (
+	server text NOT NULL,
+	boot bigint NOT NULL,
+	strategy_id text NOT NULL,
+	version integer NOT NULL,
+	ast_sha256 text NOT NULL,
+	section text NOT NULL,
+	rule integer NOT NULL,
+	branch integer NOT NULL,
+	evaluated bigint NOT NULL,
+	taken bigint NOT NULL,
+	decided bigint NOT NULL,
+	failed bigint NOT NULL,
+	PRIMARY KEY (server, boot, strategy_id, version, ast_sha256, section,
+		rule, branch)
+);
+
+-- Totals since the boot, one object an outcome.  A maximum belongs to the hour
+-- that raised it.
+CREATE FUNCTION gamed.flush_outcomes(my_server text, my_boot bigint,
+	this_hour timestamptz, series jsonb) RETURNS void
+LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $f$
+	WITH more AS MATERIALIZED (
+		SELECT s.*, coalesce(s.code, '') AS error_code,
+			coalesce(s.case_name, '') AS cas,
+			s.case_name IS NULL AS no_case,
+			s.runs - coalesce(o.runs, 0) AS d_runs,
+			greatest(s.ms - coalesce(o.duration_ms, 0), 0) AS d_ms,
+			CASE WHEN s.ms_max > coalesce(o.duration_ms_max, 0)
+				THEN s.ms_max ELSE 0 END AS d_ms_max,
+			greatest(s.nodes - coalesce(o.nodes, 0), 0) AS d_nodes,
+			CASE WHEN s.nodes_max > coalesce(o.nodes_max, 0)
+				THEN s.nodes_max ELSE 0 END AS d_nodes_max,
+			s.points - coalesce(o.points, 0) AS d_points,
+			gamed.array_minus(s.buckets, o.buckets) AS d_buckets
+		FROM jsonb_to_recordset(series) AS s (id text, version int,
+			sha text, status text, code text, case_name text,
+			runs bigint, ms double precision,
+			ms_max double precision, nodes bigint, nodes_max int,
+			points double precision, buckets bigint[])
+		LEFT JOIN gamed.strategy_base o
+		ON o.server = my_server AND o.boot = my_boot
+			AND o.strategy_id = s.id AND o.version = s.version
+			AND o.ast_sha256 = s.sha AND o.status = s.status
+			AND o.error_code = coalesce(s.code, '')
+			AND o.case_name = coalesce(s.case_name, '')
+			AND o.case_is_null = (s.case_name IS NULL)
+		WHERE s.runs > coalesce(o.runs, 0)
+	), added AS (
+		INSERT INTO gamed.strategy_hour AS h
+		SELECT id, this_hour, my_server, my_boot, version, status,
+			error_code, cas, no_case, sum(d_runs), sum(d_ms),
+			max(d_ms_max), sum(d_nodes), max(d_nodes_max),
+			sum(d_points), gamed.array_sum(d_buckets)
+		FROM more GROUP BY id, version, status, error_code, cas, no_case
+		ON CONFLICT (strategy_id, hour, server, boot, version, status,
+			error_code, case_name, case_is_null)
+		DO UPDATE SET runs = h.runs + excluded.runs,
+			duration_ms_sum =
+				h.duration_ms_sum + excluded.duration_ms_sum,
+			duration_ms_max = greatest(h.duration_ms_max,
+				excluded.duration_ms_max),
+			nodes_sum = h.nodes_sum + excluded.nodes_sum,
+			nodes_max = greatest(h.nodes_max, excluded.nodes_max),
+			points_sum = h.points_sum + excluded.points_sum,
+			buckets = gamed.array_plus(h.buckets, excluded.buckets)
+	)
+	INSERT INTO gamed.strategy_base
+	SELECT my_server, my_boot, id, version, sha, status, error_code, cas,
+		no_case, runs, ms, ms_max, nodes, nodes_max, points, buckets
+	FROM more
+	ON CONFLICT (server, boot, strategy_id, version, ast_sha256, status,
+		error_code, case_name, case_is_null)
+	DO UPDATE SET runs = excluded.runs, duration_ms = excluded.duration_ms,
+		duration_ms_max = excluded.duration_ms_max,
+		nodes = excluded.nodes, nodes_max = excluded.nodes_max,
+		points = excluded.points, buckets = excluded.buckets
+$f$;
+
+-- The same of arms, one object each.
+CREATE FUNCTION gamed.flush_arms(my_server text, my_boot bigint,
+	this_hour timestamptz, arms jsonb) RETURNS void
+LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $f$
+	WITH more AS MATERIALIZED (
+		SELECT a.*, a.evaluated - coalesce(o.evaluated, 0) AS d_evaluated,
+			a.taken - coalesce(o.taken, 0) AS d_taken,
+			a.decided - coalesce(o.decided, 0) AS d_decided,
+			a.failed - coalesce(o.failed, 0) AS d_failed
+		FROM jsonb_to_recordset(arms) AS a (id text, version int,
+			sha text, section text, rule int, branch int,
+			evaluated bigint, taken bigint, decided bigint,
+			failed bigint)
+		LEFT JOIN gamed.strategy_rule_base o
+		ON o.server = my_server AND o.boot = my_boot
+			AND o.strategy_id = a.id AND o.version = a.version
+			AND o.ast_sha256 = a.sha AND o.section = a.section
+			AND o.rule = a.rule AND o.branch = a.branch
+		WHERE (a.evaluated, a.taken, a.decided, a.failed)
+			IS DISTINCT FROM
+			(o.evaluated, o.taken, o.decided, o.failed)
+	), added AS (
+		INSERT INTO gamed.strategy_rule_hour AS h
+		SELECT id, this_hour, my_server, my_boot, version, sha, section,
+			rule, branch, d_evaluated, d_taken, d_decided, d_failed
+		FROM more
+		ON CONFLICT (strategy_id, hour, server, boot, version,
+			ast_sha256, section, rule, branch)
+		DO UPDATE SET evaluated = h.evaluated + excluded.evaluated,
+			taken = h.taken + excluded.taken,
+			decided = h.decided + excluded.decided,
+			failed = h.failed + excluded.failed
+	)
+	INSERT INTO gamed.strategy_rule_base
+	SELECT my_server, my_boot, id, version, sha, section, rule, branch,
+		evaluated, taken, decided, failed
+	FROM more
+	ON CONFLICT (server, boot, strategy_id, version, ast_sha256, section,
+		rule, branch)
+	DO UPDATE SET evaluated = excluded.evaluated, taken = excluded.taken,
+		decided = excluded.decided, failed = excluded.failed
+$f$;
+
+DROP FUNCTION gamed.flush_strategies(text, bigint, timestamptz, jsonb);
+CREATE FUNCTION gamed.flush_strategies(my_server text, my_boot bigint,
+	at_hour timestamptz, series jsonb, arms jsonb) RETURNS void
+LANGUAGE plpgsql SET timezone = 'UTC'
+SET search_path = pg_catalog, pg_temp AS $f$
+BEGIN
+	PERFORM pg_advisory_xact_lock(hashtext('gamed.flush:' || my_server));
+	PERFORM gamed.flush_outcomes(my_server, my_boot,
+		date_trunc('hour', at_hour), series);
+	PERFORM gamed.flush_arms(my_server, my_boot,
+		date_trunc('hour', at_hour), arms);
+	-- starts of this server that are over
+	DELETE FROM gamed.strategy_base
+	WHERE server = my_server AND boot < my_boot;
+	DELETE FROM gamed.strategy_rule_base
+	WHERE server = my_server AND boot < my_boot;
+	INSERT INTO gamed.job_state
+	VALUES ('strategy_hour:' || my_server, clock_timestamp())
+	ON CONFLICT (job) DO UPDATE SET last_done = excluded.last_done;
+END $f$;

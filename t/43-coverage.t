@@ -1,6 +1,7 @@
 #!/usr/bin/perl
 # What each arm of a strategy's program did, exactly: over workers, over the
-# death of one, per version, and never for a simulation.
+# death of one, per version, and never for a simulation; and by the hour in the
+# database, where neither the death of stats nor a new start loses any.
 use strict;
 use warnings;
 use Test::More;
@@ -14,7 +15,7 @@ use Gamed::Postgres;
 my $pg = Gamed::Postgres->new;
 # traces are off: the counts do not come of them
 my $d = Gamed::Daemon->start(pg => $pg, conf => { 'server.workers' => 2,
-	'evidence.enabled' => 'false' });
+	'evidence.enabled' => 'false', 'kpi.flush_s' => 1 });
 
 sub new_key {
 	my ($rc, $out, $err) = $d->gamectl('apikey', 'create', '--client', @_);
@@ -153,6 +154,97 @@ subtest 'who may see it' => sub {
 	is($e->{status}, 200, 'a next version') or diag $e->{body};
 	my $next = $owner->get("$V/strategies/custom/$e->{json}{id}/coverage");
 	is($next->{json}{runs}, 0, 'that did not run') or diag $next->{body};
+};
+
+# ---- by the hour --------------------------------------------------------------
+
+my %place = (first => 'rules|0|0', second => 'rules|0|1', dead => 'rules|1|0',
+	late => 'rules|1|1', last => 'default|0|0');
+
+# What %want says, as the hours of all starts add up.
+sub hours_say {
+	my ($name) = @_;
+	my $want = join "\n", sort map {
+		join '|', $place{$_}, @{ $want{$_} }
+	} keys %place;
+	my $got;
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+
+	Gamed::Daemon::eventually(sub {
+		$got = $pg->psql("SELECT section, rule, branch, sum(evaluated),
+			sum(taken), sum(decided), sum(failed)
+			FROM gamed.strategy_rule_hour WHERE strategy_id = '$id'
+			AND version = 1 GROUP BY 1, 2, 3");
+		$got = join "\n", sort split /\n/, $got;
+		return $got eq $want;
+	});
+	return is($got, $want, $name);
+}
+
+subtest 'by the hour' => sub {
+	hours_say('each arm');
+	is($pg->psql("SELECT sum(runs), sum(points_sum),
+		sum((SELECT sum(b) FROM unnest(buckets) b))
+		FROM gamed.strategy_hour WHERE strategy_id = '$id'"),
+		'46|198|46', 'runs, points and the histogram of times');
+	my ($stats) = $d->pids('stats');
+	$d->kill(KILL => $stats);
+	ok(Gamed::Daemon::eventually(sub {
+		my ($now) = $d->pids('stats');
+		return $now && $now != $stats;
+	}), 'stats dies and comes back');
+	is(award(a => $yes), 200, 'first');
+	$want{first}[$_]++ for 0 .. 2;
+	hours_say('nothing twice, nothing lost');
+	is(award(a => $no, b => $no, c => $no), 200, 'default');
+	$want{$_}[0]++ for qw(first second dead late);
+	$want{last}[$_]++ for 0 .. 2;
+	$d->stop;
+	hours_say('a stop writes what is left');
+	$d = Gamed::Daemon->start(from => $d);
+	is(award(a => $yes), 200, 'first');
+	$want{first}[$_]++ for 0 .. 2;
+	hours_say('a new start goes on');
+	is($pg->psql("SELECT count(DISTINCT boot), sum(runs)
+		FROM gamed.strategy_hour WHERE strategy_id = '$id'"), '2|49',
+		'with rows of its own');
+};
+
+# The statement alone, over hours that this test does not have.
+subtest 'what is new belongs to the hour of its write' => sub {
+	my $flush = sub {
+		my ($boot, $hour, $runs, $max, @arm) = @_;
+		my $buckets = join ',', $runs - 1, 1, (0) x 14;
+
+		$pg->psql(qq{SELECT gamed.flush_strategies('s', $boot,
+			'2026-03-29T0$hour:59:59Z', '[{"id":"x","version":1,"sha":"a",
+			"status":"ok","case_name":"","runs":$runs,"ms":$runs,
+			"ms_max":$max,"nodes":$runs,"nodes_max":2,"points":$runs,
+			"buckets":[$buckets]},{"id":"x","version":1,"sha":"b",
+			"status":"ok","case_name":"","runs":5,"ms":1,"ms_max":1,
+			"nodes":5,"nodes_max":1,"points":0,"buckets":[5]}]',
+			'[{"id":"x","version":1,"sha":"a","section":"rules","rule":0,
+			"branch":0,"evaluated":$arm[0],"taken":$arm[1],
+			"decided":$arm[2],"failed":$arm[3]}]')});
+	};
+
+	$flush->(1, 0, 10, 7, 10, 5, 4, 1);
+	$flush->(1, 0, 10, 7, 10, 5, 4, 1); # the answer was lost
+	$flush->(1, 1, 13, 7, 13, 5, 4, 3);
+	$flush->(1, 1, 14, 9, 14, 6, 5, 3);
+	$flush->(2, 1, 2, 3, 2, 2, 2, 0);
+	is($pg->psql("SELECT boot, extract(hour FROM hour AT TIME ZONE 'UTC'),
+		runs, duration_ms_sum, duration_ms_max, nodes_sum, points_sum,
+		buckets[1:3] FROM gamed.strategy_hour WHERE server = 's'
+		ORDER BY 1, 2"), "1|0|15|11|7|15|10|{14,1,0}\n"
+		. "1|1|4|4|9|4|4|{4,0,0}\n2|1|7|3|3|7|2|{6,1,0}", 'runs');
+	is($pg->psql("SELECT boot, extract(hour FROM hour AT TIME ZONE 'UTC'),
+		evaluated, taken, decided, failed FROM gamed.strategy_rule_hour
+		WHERE server = 's' ORDER BY 1, 2"),
+		"1|0|10|5|4|1\n1|1|4|1|1|2\n2|1|2|2|2|0", 'arms');
+	is($pg->psql("SELECT DISTINCT boot FROM gamed.strategy_base b
+		WHERE server = 's' UNION SELECT boot FROM gamed.strategy_rule_base
+		WHERE server = 's'"), 2, 'a start that is over is forgotten');
 };
 
 $d->stop;

@@ -57,6 +57,7 @@ struct stats_kpi {
 	struct store_requests requests;
 	struct store_expiry expiry;
 	struct buf series;                  /* of strategies, as JSON */
+	struct buf arms;                    /* of their programs, as JSON */
 	int64_t hour_us;                    /* as minute_us, of strategies */
 	struct sample samples[SAMPLES_MAX]; /* ring */
 	unsigned samples_at, samples_cnt;
@@ -101,15 +102,22 @@ static void run_flush(struct stats_kpi *k)
 	store_requests_flush(&k->op, k->db, &k->server, k->minute_us, r);
 }
 
+/* What found no room of its own counts as one version, too. */
+static void put_version(struct json_out *o, const struct metric_version *v)
+{
+	json_out_kv_str(o, "id", v->is_other ? STR("_other") : v->id);
+	json_out_kv_int(o, "version", v->version);
+	json_out_kv_str(o, "sha", v->is_other ? STR("") : v->sha256);
+}
+
 static void put_outcome(struct json_out *o, const struct metric_outcome *m)
 {
 	struct metric_version v;
 
-	if (!metric_read_version(m->version, &v) || v.is_other)
+	if (!metric_read_version(m->version, &v))
 		return;
 	json_out_obj(o);
-	json_out_kv_str(o, "id", v.id);
-	json_out_kv_int(o, "version", v.version);
+	put_version(o, &v);
 	json_out_kv_cstr(
 		o, "status", dsl_status_name((enum dsl_status)m->status));
 	if (m->has_code)
@@ -127,11 +135,39 @@ static void put_outcome(struct json_out *o, const struct metric_outcome *m)
 	json_out_kv_int(o, "nodes_max", (int64_t)m->nodes_max);
 	json_out_key(o, "points");
 	json_out_float(o, m->points);
+	json_out_key(o, "buckets");
+	json_out_arr(o);
+	for (unsigned i = 0; i < SHM_DSL_BUCKETS; i++)
+		json_out_uint(o, m->bucket[i]);
+	json_out_arr_end(o);
 	json_out_obj_end(o);
+}
+
+static void put_arms(struct json_out *o, const struct metric_version *v)
+{
+	struct metric_arm a;
+
+	for (uint32_t k = 0; k < v->arms_cnt; k++) {
+		metric_read_arm(v, k, &a);
+		if (a.evaluated == 0)
+			continue;
+		json_out_obj(o);
+		put_version(o, v);
+		json_out_kv_cstr(o, "section",
+			dsl_arm_part_name((enum dsl_arm_part)a.place.section));
+		json_out_kv_int(o, "rule", a.place.rule);
+		json_out_kv_int(o, "branch", a.place.branch);
+		json_out_kv_int(o, "evaluated", (int64_t)a.evaluated);
+		json_out_kv_int(o, "taken", (int64_t)a.taken);
+		json_out_kv_int(o, "decided", (int64_t)a.decided);
+		json_out_kv_int(o, "failed", (int64_t)a.failed);
+		json_out_obj_end(o);
+	}
 }
 
 static void run_strategies(struct stats_kpi *k)
 {
+	struct metric_version v;
 	struct metric_outcome m;
 	struct json_out o;
 
@@ -143,8 +179,16 @@ static void run_strategies(struct stats_kpi *k)
 			put_outcome(&o, &m);
 	json_out_arr_end(&o);
 	buf_add_char(&k->series, '\0');
+	buf_reset(&k->arms);
+	json_out_init(&o, &k->arms);
+	json_out_arr(&o);
+	for (unsigned i = 0; i < SHM_PROGRAMS_MAX; i++)
+		if (metric_read_version(i, &v))
+			put_arms(&o, &v);
+	json_out_arr_end(&o);
+	buf_add_char(&k->arms, '\0');
 	store_strategies_flush(
-		&k->op, k->db, &k->server, k->hour_us, k->series.p);
+		&k->op, k->db, &k->server, k->hour_us, k->series.p, k->arms.p);
 }
 
 static void run_sample(struct stats_kpi *k)
@@ -391,6 +435,7 @@ struct stats_kpi *stats_kpi_new(struct event_base *base, struct db_pool *db,
 	k->minute_us = clock_wall_us();
 	k->hour_us = k->minute_us;
 	buf_init(&k->series, 0);
+	buf_init(&k->arms, 0);
 	k->now_ms = clock_mono_ms();
 	k->flush_ms = k->now_ms + (uint64_t)conf->kpi_flush_s * 1000;
 	if (conf->uptime_enabled)

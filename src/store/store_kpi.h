@@ -1,7 +1,7 @@
 /*
  * store_kpi.h - key figures as the stats process and gamectl keep them
  * (observability.md 5.2): counters of requests, roll-ups, samples and gaps of
- * uptime, retention.  The statements are functions of sql/0006.
+ * uptime, retention.  The statements are functions of sql/0006 and 0007.
  */
 #ifndef STORE_STORE_KPI_H
 #define STORE_STORE_KPI_H
@@ -34,10 +34,13 @@ void store_requests_flush(struct store_op *op, struct db_pool *db,
 	const struct store_server *server, int64_t minute_us,
 	struct store_requests *r);
 
-/* Runs of strategies since the boot; series is a JSON array, its objects as
- * gamed.flush_strategies reads them, NUL-terminated and kept meanwhile. */
+/* Runs of strategies since the boot, and arms of their programs; JSON arrays,
+ * their objects as gamed.flush_outcomes and gamed.flush_arms read them,
+ * NUL-terminated and kept meanwhile.  What is new goes to the hour of that
+ * time. */
 void store_strategies_flush(struct store_op *op, struct db_pool *db,
-	const struct store_server *server, int64_t hour_us, const char *series);
+	const struct store_server *server, int64_t hour_us, const char *series,
+	const char *arms);
 
 /* Text: the day rolled up, NULL when none was due. */
 void store_kpi_catch_up(struct store_op *op, struct db_pool *db);
