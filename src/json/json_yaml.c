@@ -4,8 +4,11 @@
  */
 #include "json/json_yaml.h"
 
+#include <ctype.h>
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <yaml.h>
 
 #include "base/num.h"
@@ -62,54 +65,136 @@ static int copy(struct reader *r, struct str s, struct str *s_r)
 	return s_r->p ? 0 : bad(r, "document needs too much memory");
 }
 
-/* Decimal digits after an optional sign: an integer, in range or not. */
-static bool looks_int(struct str s)
-{
-	size_t i = s.len > 0 && (s.p[0] == '-' || s.p[0] == '+');
+/* ---- plain scalars: YAML 1.2, 10.3.2 ------------------------------------- */
 
-	if (i == s.len)
+static bool is_word(struct str s, const char *const *words)
+{
+	for (; *words != NULL; words++)
+		if (str_is(s, *words))
+			return true;
+	return false;
+}
+
+static struct str without_sign(struct str s)
+{
+	size_t n = s.len > 0 && (s.p[0] == '-' || s.p[0] == '+');
+
+	return (struct str){s.p + n, s.len - n};
+}
+
+/* Takes the digits at the front of *s away and returns how many. */
+static size_t take_digits(struct str *s)
+{
+	size_t n = 0;
+
+	while (n < s->len && s->p[n] >= '0' && s->p[n] <= '9')
+		n++;
+	s->p += n;
+	s->len -= n;
+	return n;
+}
+
+static bool take_char(struct str *s, char a, char b)
+{
+	if (s->len == 0 || (s->p[0] != a && s->p[0] != b))
 		return false;
-	for (; i < s.len; i++)
-		if (s.p[i] < '0' || s.p[i] > '9')
-			return false;
+	s->p++;
+	s->len--;
 	return true;
 }
 
-/* Without this num_parse_double would take "inf" and hexadecimal floats. */
-static bool looks_float(struct str s)
+/* Decimal digits after an optional sign: an integer, in range or not. */
+static bool looks_int(struct str s)
 {
-	bool digit = false;
-
-	for (size_t i = 0; i < s.len; i++) {
-		if (s.p[i] >= '0' && s.p[i] <= '9')
-			digit = true;
-		else if (strchr("+-.eE", s.p[i]) == NULL)
-			return false;
-	}
-	return digit;
+	s = without_sign(s);
+	return take_digits(&s) > 0 && s.len == 0;
 }
 
-static int read_plain(struct reader *r, struct str s, struct jv *v_r)
+static bool looks_float(struct str s)
+{
+	size_t digits;
+
+	s = without_sign(s);
+	digits = take_digits(&s);
+	if (take_char(&s, '.', '.'))
+		digits += take_digits(&s);
+	if (digits > 0 && take_char(&s, 'e', 'E')) {
+		s = without_sign(s);
+		digits = take_digits(&s);
+	}
+	return digits > 0 && s.len == 0;
+}
+
+/* 0x1F and 0o17; 0 for anything else. */
+static unsigned base_of(struct str s)
+{
+	unsigned base = str_starts_with(s, "0x")   ? 16
+			: str_starts_with(s, "0o") ? 8
+						   : 0;
+
+	if (s.len < 3)
+		return 0;
+	for (size_t i = 2; i < s.len; i++)
+		if (!(base == 16 ? isxdigit((unsigned char)s.p[i])
+				 : s.p[i] >= '0' && s.p[i] <= '7'))
+			return 0;
+	return base;
+}
+
+static int read_based(struct reader *r, struct str s, struct jv *v_r)
+{
+	char *end;
+
+	/* the event's text ends in NUL */
+	errno = 0;
+	*v_r = jv_int(strtoll(s.p + 2, &end, (int)base_of(s)));
+	return errno == ERANGE ? bad(r, "integer past 64 bits") : 0;
+}
+
+static int read_number(struct reader *r, struct str s, struct jv *v_r)
 {
 	int64_t i;
 	double d;
 
-	if (s.len == 0 || str_is(s, "~") || str_is(s, "null")) {
-		*v_r = jv_null();
-	} else if (str_is(s, "true") || str_is(s, "false")) {
-		*v_r = jv_bool(s.p[0] == 't');
-	} else if (looks_int(s)) {
+	if (base_of(s) != 0)
+		return read_based(r, s, v_r);
+	if (looks_int(s)) {
 		if (num_parse_i64(s, &i) < 0)
 			return bad(r, "integer past 64 bits");
 		*v_r = jv_int(i);
-	} else if (looks_float(s) && num_parse_double(s, &d) == 0) {
-		*v_r = jv_float(d);
+		return 0;
+	}
+	if (num_parse_double(s, &d) < 0)
+		return bad(r, "number outside the range of a double");
+	*v_r = jv_float(d);
+	return 0;
+}
+
+static int read_plain(struct reader *r, struct str s, struct jv *v_r)
+{
+	static const char *const nulls[] = {
+		"", "~", "null", "Null", "NULL", NULL};
+	static const char *const yes[] = {"true", "True", "TRUE", NULL};
+	static const char *const no[] = {"false", "False", "FALSE", NULL};
+	static const char *const inf[] = {".inf", ".Inf", ".INF", NULL};
+	static const char *const nan[] = {".nan", ".NaN", ".NAN", NULL};
+
+	if (is_word(s, nulls)) {
+		*v_r = jv_null();
+	} else if (is_word(s, yes) || is_word(s, no)) {
+		*v_r = jv_bool(is_word(s, yes));
+	} else if (is_word(without_sign(s), inf) || is_word(s, nan)) {
+		return bad(r, "%.*s, expected a finite number", STR_ARG(s));
+	} else if (looks_int(s) || looks_float(s) || base_of(s) != 0) {
+		return read_number(r, s, v_r);
 	} else {
 		v_r->type = JV_STR;
 		return copy(r, s, &v_r->u.s);
 	}
 	return 0;
 }
+
+/* ---- values ---------------------------------------------------------------- */
 
 static struct str scalar(const struct reader *r)
 {
