@@ -78,10 +78,44 @@ subtest 'validate' => sub {
 		file('ext.json', { type => 'DSL_EXTEND', parentStrategyId => 'x',
 		astJson => { type => 'program', rules => [] } }));
 	is($rc, 1, 'an unknown parent');
-	like($err, qr/no built-in strategy x/, 'said');
+	like($err, qr/parent strategy x does not exist/, 'said');
 	($rc, $out, $err) = gamectl('-o', 'dsl.max_nodes=3', 'strategy',
 		'validate', "$dir/p.json");
 	is($rc, 1, 'limits are those of the configuration');
+};
+
+subtest 'validate refuses what the API does' => sub {
+	my $ok = { type => 'program', rules => [] };
+	my @bad = (
+		[ { type => 'FOO' }, qr/type must be BUILT_IN, DSL_EXTEND or DSL_FULL/ ],
+		[ { type => 5 }, qr/type must be/ ],
+		[ { type => undef }, qr/type must be/ ],
+		[ { type => 'DSL_FULL', parentStrategyId => 'default' },
+			qr/parentStrategyId is for DSL_EXTEND strategies only/ ],
+		[ { parentStrategyId => 'default' }, qr/is for DSL_EXTEND/ ],
+		[ { type => 'BUILT_IN', parentStrategyId => 'x' },
+			qr/is for DSL_EXTEND/ ],
+		[ { parentStrategyId => 5 }, qr/parentStrategyId must be a string/ ],
+		[ { type => 'DSL_EXTEND' }, qr/DSL_EXTEND strategy needs parent/ ],
+		[ { type => 'DSL_EXTEND', parentStrategyId => '' },
+			qr/DSL_EXTEND strategy needs parent/ ],
+		[ { name => [] }, qr/name must be a string/ ],
+		[ { name => '' }, qr/name must have 1 to 200 characters/ ],
+		[ { name => 'n' x 201 }, qr/name must have 1 to 200 characters/ ],
+	);
+	for (@bad) {
+		my ($rc, $out, $err) = gamectl('strategy', 'validate',
+			file('api.json', { astJson => $ok, %{ $_->[0] } }));
+		is($rc, 1, 'refused');
+		like($err, qr/api\.json: .*$_->[1]/, 'with the reason');
+	}
+	for ({}, { name => undef, type => 'BUILT_IN' }, { name => 'n' x 200,
+		type => 'DSL_FULL', parentStrategyId => undef }, { type =>
+		'DSL_EXTEND', parentStrategyId => 'default', status => 'DRAFT' }) {
+		my ($rc, $out, $err) = gamectl('strategy', 'validate',
+			file('api.json', { astJson => $ok, %$_ }));
+		is($rc, 0, 'accepted') or diag $err;
+	}
 };
 
 subtest 'show' => sub {

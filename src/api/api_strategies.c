@@ -88,37 +88,30 @@ static void on_created(struct store_op *op, const struct db_reply *rep)
 		reply_row(c, rep->res[0]);
 }
 
-static bool parent_exists(
-	struct strategy_call *c, struct str type, struct str parent)
-{
-	if (!str_is(type, "DSL_EXTEND") || parent.len == 0 ||
-		engine_find(parent) != NULL)
-		return true;
-	http_reply_error(c->req, 404, "parent strategy %.*s does not exist",
-		STR_ARG(parent));
-	return false;
-}
-
-/* Parent rules of api-endpoints.md 20, in its order. */
+/* An unknown parent answers 404, what else is wrong with it 400. */
 static bool parent_is_legal(
 	struct strategy_call *c, struct str type, struct str parent)
 {
-	bool extend = str_is(type, "DSL_EXTEND");
-	bool has_parent = parent.len > 0;
+	struct err err;
 
-	if (!parent_exists(c, type, parent))
-		return false;
-	if (extend && !has_parent) {
-		http_reply_error(c->req, 400,
-			"a DSL_EXTEND strategy needs parentStrategyId");
-		return false;
-	}
-	if (!extend && has_parent) {
-		http_reply_error(c->req, 400,
-			"parentStrategyId is for DSL_EXTEND strategies only");
-		return false;
-	}
-	return true;
+	if (engine_check_parent(type, parent, &err) == 0)
+		return true;
+	http_reply_error(
+		c->req, err.code == ERR_NOT_FOUND ? 404 : 400, "%s", err.text);
+	return false;
+}
+
+/* Of an edit, before the row that it completes is known. */
+static bool parent_exists(
+	struct strategy_call *c, struct str type, struct str parent)
+{
+	struct err err;
+
+	if (engine_check_parent(type, parent, &err) == 0 ||
+		err.code != ERR_NOT_FOUND)
+		return true;
+	http_reply_error(c->req, 404, "%s", err.text);
+	return false;
 }
 
 static bool program_is_valid(
@@ -186,8 +179,6 @@ static bool take_program(struct strategy_call *c)
 static bool read_body(struct strategy_call *c, unsigned name_flags,
 	const char *type, unsigned program_flags)
 {
-	static const char *const types[] = {
-		"BUILT_IN", "DSL_EXTEND", "DSL_FULL", NULL};
 	const struct auth_principal *who = api_principal(c->req);
 	struct api_valid v;
 
@@ -195,7 +186,7 @@ static bool read_body(struct strategy_call *c, unsigned name_flags,
 	c->in.name = api_valid_text(&v, "name", name_flags, 1, 200);
 	c->in.description =
 		api_valid_text(&v, "description", API_NULLABLE, 0, 2000);
-	c->in.type = api_valid_enum(&v, "type", types, type);
+	c->in.type = api_valid_enum(&v, "type", engine_types, type);
 	c->in.parent = api_valid_str(&v, "parentStrategyId", API_NULLABLE);
 	api_audit_note(c->req, "type", c->in.type);
 	c->ast = api_valid_object(&v, "astJson", program_flags);

@@ -20,6 +20,7 @@
 #include "store/store_program.h"
 
 #define FILE_BYTES_MAX (8u << 20)
+#define NAME_CHARS_MAX 200 /* as the API's */
 #define USAGE                                                           \
 	"strategy validate FILE | show [--svg] ID|FILE | publish ID | " \
 	"test CASES.yaml"
@@ -63,13 +64,6 @@ int ctl_read_file(struct arena *a, const char *path, struct str *text_r,
 	return n < 0 ? -1 : 0;
 }
 
-static struct str text_of(const struct jv *v, const char *key)
-{
-	const struct jv *m = jv_member(v, key);
-
-	return m != NULL && m->type == JV_STR ? m->u.s : (struct str){NULL, 0};
-}
-
 /* err_r: "FILE: node ID: sentence (CODE)" */
 static int refuse(
 	const char *path, const struct dsl_error *e, struct err *err_r)
@@ -85,19 +79,54 @@ static int refuse(
 		STR_ARG(e->node_id), e->message, code);
 }
 
-static int check_parent(
-	const char *path, const struct ctl_strategy *s, struct err *err_r)
+/* A member of a file for the API; absent and null leave *text_r. */
+static int read_text(const char *path, const struct jv *doc, const char *key,
+	struct str *text_r, struct err *err_r)
 {
-	if (!s->is_extend)
+	const struct jv *v = jv_member(doc, key);
+
+	if (v == NULL || v->type == JV_NULL)
 		return 0;
-	if (s->parent.p == NULL)
+	if (v->type != JV_STR)
+		return err_set(err_r, ERR_INVALID, "%s: %s must be a string",
+			path, key);
+	*text_r = v->u.s;
+	return 0;
+}
+
+static int read_type(const char *path, const struct jv *doc,
+	struct ctl_strategy *s, struct err *err_r)
+{
+	const struct jv *v = jv_member(doc, "type");
+
+	if (v != NULL)
+		s->type = v->type == JV_STR ? v->u.s : STR("");
+	for (unsigned i = 0; engine_types[i] != NULL; i++)
+		if (str_is(s->type, engine_types[i]))
+			return 0;
+	return err_set(err_r, ERR_INVALID,
+		"%s: type must be BUILT_IN, DSL_EXTEND or DSL_FULL", path);
+}
+
+/* What surrounds the program, as the API judges it. */
+static int read_members(const char *path, const struct jv *doc,
+	struct ctl_strategy *s, struct err *err_r)
+{
+	struct err why;
+	size_t n;
+
+	if (read_text(path, doc, "name", &s->name, err_r) < 0 ||
+		read_type(path, doc, s, err_r) < 0 ||
+		read_text(path, doc, "parentStrategyId", &s->parent, err_r) < 0)
+		return -1;
+	n = s->name.p != NULL ? str_utf8_cnt(s->name) : 1;
+	if (n < 1 || n > NAME_CHARS_MAX)
 		return err_set(err_r, ERR_INVALID,
-			"%s: a DSL_EXTEND strategy needs parentStrategyId",
-			path);
-	if (engine_find(s->parent) == NULL)
-		return err_set(err_r, ERR_INVALID,
-			"%s: there is no built-in strategy %.*s", path,
-			STR_ARG(s->parent));
+			"%s: name must have 1 to %d characters", path,
+			NAME_CHARS_MAX);
+	if (engine_check_parent(s->type, s->parent, &why) < 0)
+		return err_set(err_r, why.code, "%s: %s", path, why.text);
+	s->is_extend = str_is(s->type, "DSL_EXTEND");
 	return 0;
 }
 
@@ -112,7 +141,7 @@ int ctl_strategy_load(struct arena *a, const char *path,
 	struct jv doc;
 
 	memset(dsl_r, 0, sizeof(*dsl_r));
-	memset(s_r, 0, sizeof(*s_r));
+	*s_r = (struct ctl_strategy){.type = STR("DSL_FULL")};
 	if (ctl_read_file(a, path, &text, err_r) < 0)
 		return -1;
 	if (json_parse(a, text, &json_limits_default, &doc, &why) < 0)
@@ -121,12 +150,11 @@ int ctl_strategy_load(struct arena *a, const char *path,
 	ast = jv_member(&doc, "astJson");
 	if (ast == NULL)
 		ast = &doc;
-	s_r->name = text_of(&doc, "name");
-	s_r->is_extend = str_is(text_of(&doc, "type"), "DSL_EXTEND");
-	s_r->parent = text_of(&doc, "parentStrategyId");
+	else if (read_members(path, &doc, s_r, err_r) < 0)
+		return -1;
 	if (dsl_check(a, ast, &lim, &s_r->norm, dsl_r) < 0)
 		return refuse(path, dsl_r, err_r);
-	return check_parent(path, s_r, err_r);
+	return 0;
 }
 
 /* ---- validate --------------------------------------------------------------- */
@@ -250,12 +278,13 @@ static void print_shown(struct shown *w)
 	}
 }
 
-static void add_type(struct buf *title, bool is_extend, struct str parent)
+static void add_type(struct buf *title, struct str type, struct str parent)
 {
-	if (is_extend)
-		buf_printf(title, " DSL_EXTEND of %.*s", STR_ARG(parent));
-	else
-		buf_printf(title, " DSL_FULL");
+	buf_add_char(title, ' ');
+	buf_add_str(title, type);
+	if (parent.len > 0)
+		buf_add_str(title, STR(" of "));
+	buf_add_str(title, parent);
 }
 
 static int show_row(void *arg, const struct store_program *p)
@@ -271,8 +300,7 @@ static int show_row(void *arg, const struct store_program *p)
 
 	arena_init(&a, 0);
 	buf_printf(&w->title, "%s v%s %s", p->name, p->version, p->status);
-	add_type(&w->title, strcmp(p->type, "DSL_EXTEND") == 0,
-		str_from(p->parent ? p->parent : ""));
+	add_type(&w->title, str_from(p->type), str_from(p->parent));
 	if (p->ast == NULL)
 		err_set(&err, ERR_NOT_FOUND, "%s v%s has no program", p->name,
 			p->version);
@@ -328,7 +356,7 @@ static int show_file(struct shown *w, const char *path, const struct conf *conf)
 		w->norm = s.norm;
 		buf_printf(&w->title, "%.*s",
 			STR_ARG(s.name.p ? s.name : str_from(path)));
-		add_type(&w->title, s.is_extend, s.parent);
+		add_type(&w->title, s.type, s.parent);
 		print_shown(w);
 	}
 	arena_fini(&a);

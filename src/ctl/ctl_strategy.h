@@ -11,6 +11,7 @@
 
 struct ctl_strategy {
 	struct str name; /* p NULL: none */
+	struct str type;
 	bool is_extend;
 	struct str parent; /* p NULL: none */
 	struct jv norm;    /* the program with its ids */

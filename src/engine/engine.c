@@ -54,6 +54,24 @@ const struct engine_info *engine_info(const struct engine_builtin *b)
 	return &b->info;
 }
 
+const char *const engine_types[] = {"BUILT_IN", "DSL_EXTEND", "DSL_FULL", NULL};
+
+int engine_check_parent(struct str type, struct str parent, struct err *err_r)
+{
+	bool extend = str_is(type, "DSL_EXTEND");
+
+	if (extend && parent.len > 0 && engine_find(parent) == NULL)
+		return err_set(err_r, ERR_NOT_FOUND,
+			"parent strategy %.*s does not exist", STR_ARG(parent));
+	if (extend && parent.len == 0)
+		return err_set(err_r, ERR_INVALID,
+			"a DSL_EXTEND strategy needs parentStrategyId");
+	if (!extend && parent.len > 0)
+		return err_set(err_r, ERR_INVALID,
+			"parentStrategyId is for DSL_EXTEND strategies only");
+	return 0;
+}
+
 void engine_needs(const struct engine_builtin *b, const struct jv *vars,
 	struct engine_needs *needs)
 {

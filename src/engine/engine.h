@@ -10,6 +10,7 @@
 #define ENGINE_ENGINE_H
 
 #include "base/arena.h"
+#include "base/err.h"
 #include "dsl/dsl_run.h"
 
 struct engine_ids {
@@ -93,6 +94,15 @@ struct engine_info {
 const struct engine_info *engine_info(const struct engine_builtin *b);
 /* How it decides, for dsl_tree_walk_text; static. */
 const char *engine_flow(const struct engine_builtin *b);
+
+/* What a stored strategy can be; ends in NULL. */
+extern const char *const engine_types[];
+/*
+ * The parent rules of api-endpoints.md 20, in their order: ERR_NOT_FOUND for
+ * a built-in that there is not, else ERR_INVALID.  Without a parent: empty.
+ */
+int engine_check_parent(
+	struct str type, struct str parent, struct err *err_r) MUST_CHECK;
 
 /* What must be read before a strategy runs. */
 struct engine_needs {
