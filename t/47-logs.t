@@ -7,6 +7,7 @@ use warnings;
 use Test::More;
 use FindBin;
 use lib "$FindBin::Bin/lib";
+use File::Temp ();
 use IO::Socket::INET;
 use JSON::PP ();
 use Gamed::Api qw(new_key talk answers_of);
@@ -202,6 +203,70 @@ subtest 'the journal' => sub {
 	my @bad = grep { !/\A<(\d)>(\{.*\})\z/
 		|| $priority{ $JSON->decode($2)->{level} } != $1 } @lines;
 	is_deeply(\@bad, [], 'the priority of each line is that of its level');
+};
+
+sub slurp {
+	my ($path) = @_;
+	open my $f, '<', $path or return '';
+	local $/;
+	return <$f> // '';
+}
+
+# ACCESS_LOG and ERROR_LOG, as the reference's process manager has them.
+subtest 'files' => sub {
+	my $dir = File::Temp->newdir;
+	my ($access, $rest) = ("$dir/access.log", "$dir/error.log");
+	my $d = Gamed::Daemon->start(pg => $pg, conf => {%prod},
+		env => { ACCESS_LOG => $access, ERROR_LOG => $rest });
+	my $c = Gamed::Client->new(port => $d->port);
+	# What a file says, once it says that.
+	my $says = sub {
+		my ($path, $re, $name) = @_;
+		local $Test::Builder::Level = $Test::Builder::Level + 1;
+		return ok(Gamed::Daemon::eventually(sub { slurp($path) =~ $re }),
+			$name);
+	};
+	my $roles = sub {
+		my %by = map { ("$_->{role} $_->{logger}" => 1) }
+			map { $JSON->decode($_) } split /\n/, slurp($_[0]);
+		return join ', ', sort keys %by;
+	};
+
+	$c->get('/livez', 'X-Correlation-ID' => 'one');
+	$says->($access, qr/"correlationId":"one"/, 'a request');
+	is($roles->($access), 'worker game.access', 'alone');
+	is($roles->($rest), 'logger game.logger, master game, stats game.stats, '
+		. 'worker game', 'all others');
+	is($d->log, '', 'nothing on stdout');
+	is((stat $access)[2] & 0777, 0640 & ~umask, 'not for everybody');
+
+	rename $_, "$_.1" or die "rename $_: $!" for $access, $rest;
+	ok(Gamed::Daemon::eventually(sub { -e $access && -e $rest }),
+		'moved away, they are made anew');
+	# every process on its own, so that the worker may be the last
+	my $sent = 0;
+	ok(Gamed::Daemon::eventually(sub {
+		$sent += $c->get('/livez', 'X-Correlation-ID' => 'two')->{status} == 200;
+		return slurp($access) =~ /"two"/;
+	}), 'requests go there');
+	$d->stop;
+	is((() = (slurp($access) . slurp("$access.1")) =~ /"two"/g), $sent,
+		'none is lost');
+	$says->($rest, qr/"message":"stopped /, 'and so does the rest');
+
+	my ($rc, $out, $err) = Gamed::Daemon::run_program(
+		"$Gamed::Daemon::BUILD/gamed", '-c', $d->conf_path,
+		'-o', "server.log_file=$dir/none/log");
+	is($rc, 1, 'a file that cannot be opened');
+	like($out . $err, qr{cannot open \Q$dir\E/none/log}, 'is named');
+	($rc, $out, $err) = Gamed::Daemon::run_program(
+		"$Gamed::Daemon::BUILD/gamed", '-t', '-c', $d->conf_path,
+		'-o', 'http.access_log_file=access.log');
+	isnt($rc, 0, 'nor is a relative name taken');
+	($rc) = Gamed::Daemon::run_program(
+		"$Gamed::Daemon::BUILD/gamed", '-t', '-c', $d->conf_path,
+		'-o', 'http.access_log_file=-');
+	is($rc, 0, 'a dash is stdout');
 };
 
 subtest 'repeats' => sub {

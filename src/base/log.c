@@ -2,9 +2,12 @@
  * log.c - see log.h.  A line is built in one buffer and written by one
  * write(2), so lines of different processes never mix on a pipe.
  */
+#define _GNU_SOURCE /* dup3 */
 #include "base/log.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -31,7 +34,13 @@ static struct {
 	int slot;
 	bool json;
 	bool priorities;
-	int fd;
+	int fd; /* of sinks without a file */
+	struct sink {
+		char path[PATH_MAX]; /* "": no file */
+		int fd;              /* while there is a path */
+		dev_t dev;
+		ino_t ino;
+	} sinks[LOG_SINKS];
 	char correlation[256];
 	struct repeat {
 		uint64_t hash;
@@ -98,6 +107,72 @@ bool log_is_to_journal(void)
 void log_set_fd(int fd)
 {
 	self.fd = fd;
+}
+
+/* ---- files ------------------------------------------------------------------ */
+
+/* A FIFO that nobody reads must not hold us: hence nonblocking. */
+static int sink_open(struct sink *s, const char *path)
+{
+	int fd = open(path,
+		O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NONBLOCK |
+			O_NOCTTY,
+		0640);
+	struct stat st;
+
+	if (fd < 0)
+		return -1;
+	if (fstat(fd, &st) == 0) {
+		s->dev = st.st_dev;
+		s->ino = st.st_ino;
+	}
+	return fd;
+}
+
+int log_set_file(enum log_sink sink, const char *path)
+{
+	struct sink *s = &self.sinks[sink];
+	int fd;
+
+	if (*path == '\0' || strcmp(path, "-") == 0)
+		return 0;
+	if (strlen(path) >= sizeof(s->path)) {
+		errno = ENAMETOOLONG;
+		return -1;
+	}
+	fd = sink_open(s, path);
+	if (fd < 0)
+		return -1;
+	snprintf(s->path, sizeof(s->path), "%s", path);
+	s->fd = fd;
+	return 0;
+}
+
+int log_file_fd(enum log_sink sink)
+{
+	const struct sink *s = &self.sinks[sink];
+
+	return s->path[0] != '\0' ? s->fd : -1;
+}
+
+/* The same file as before, or the one that has its name now. */
+static void sink_follow(struct sink *s)
+{
+	struct stat st;
+	int fd;
+
+	if (s->path[0] == '\0' ||
+		(stat(s->path, &st) == 0 && st.st_dev == s->dev &&
+			st.st_ino == s->ino))
+		return;
+	fd = sink_open(s, s->path);
+	if (fd < 0) {
+		log_warnx_limited(
+			"cannot open %s again: %s", s->path, strerror(errno));
+		return;
+	}
+	(void)dup3(fd, s->fd, O_CLOEXEC);
+	close(fd);
 }
 
 void log_set_correlation(const char *id)
@@ -276,10 +351,14 @@ static void write_line(enum log_level level, const char *logger,
 	struct log_field correlation = {
 		.name = "correlationId", .s = self.correlation};
 	struct line l = {.at = 0};
+	int fd =
+		log_file_fd(logger != NULL && strcmp(logger, "game.access") == 0
+				    ? LOG_ACCESS
+				    : LOG_REST);
 
 	if (logger == NULL)
 		logger = own_logger();
-	if (self.priorities)
+	if (self.priorities && fd < 0)
 		put(&l, "<%c>", levels[level].priority);
 	if (self.json)
 		put_json_head(&l, levels[level].name, logger);
@@ -296,7 +375,7 @@ static void write_line(enum log_level level, const char *logger,
 		put(&l, "}");
 	l.p[l.at++] = '\n';
 	/* a full or closed log must not stop the process */
-	if (write(self.fd, l.p, l.at) < 0)
+	if (write(fd < 0 ? self.fd : fd, l.p, l.at) < 0)
 		return;
 }
 
@@ -332,6 +411,8 @@ void log_settle(void)
 	int saved = errno;
 
 	settle(clock_mono_ms());
+	for (size_t i = 0; i < LOG_SINKS; i++)
+		sink_follow(&self.sinks[i]);
 	errno = saved;
 }
 

@@ -1,5 +1,5 @@
 /*
- * log.h - the process log: one event, one line, to stdout.
+ * log.h - the process log: one event, one line, to stdout or to files.
  *
  * Text form: "2026-11-23 00:43:23,555 INFO game[worker.1]: sentence k=v".
  * JSON form (ENV=prod|stage): timestamp, level, logger, pid, role, slot,
@@ -33,12 +33,21 @@ void log_set_json(bool json);
 void log_set_priorities(bool on);
 /* Whether that is so: $JOURNAL_STREAM names what stdout is (systemd.exec). */
 bool log_is_to_journal(void);
-/* Says how often lines were suppressed; called about once a second. */
+/* Says how often lines were suppressed; called about once a second.  Files
+ * that were moved away are opened again under their names. */
 void log_settle(void);
 /* Correlation id put into the lines that follow; NULL or "" for none. */
 void log_set_correlation(const char *id);
 /* Where lines go instead of stdout (not owned, fd stays open). */
 void log_set_fd(int fd);
+
+/* Lines of requests (game.access), and all others. */
+enum log_sink { LOG_REST, LOG_ACCESS, LOG_SINKS };
+/* Appends them to a file, made when missing; "" and "-": no file.  The name is
+ * looked up again later.  -1 with errno: it cannot be opened. */
+int log_set_file(enum log_sink sink, const char *path) MUST_CHECK;
+/* Its descriptor, for a child to keep; -1: no file. */
+int log_file_fd(enum log_sink sink);
 
 void log_write(enum log_level level, int with_errno, const char *fmt, ...)
 	PRINTF_LIKE(3, 4);

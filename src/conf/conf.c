@@ -198,6 +198,11 @@ static bool is_absolute(const char *v)
 	return v[0] == '/';
 }
 
+static bool is_log_file(const char *v)
+{
+	return *v == '\0' || strcmp(v, "-") == 0 || is_absolute(v);
+}
+
 static bool is_details(const char *v)
 {
 	return strcmp(v, "minimal") == 0 || strcmp(v, "full") == 0;
@@ -248,6 +253,10 @@ static const struct {
 	{offsetof(struct conf, audit_details), is_details, "minimal or full"},
 	{offsetof(struct conf, sentry_dsn), is_dsn,
 		"http or https://key@host[:port][/path]/project"},
+	{offsetof(struct conf, log_file), is_log_file,
+		"an absolute path, - or nothing"},
+	{offsetof(struct conf, access_log_file), is_log_file,
+		"an absolute path, - or nothing"},
 	{offsetof(struct conf, run_dir), is_absolute, "an absolute path"},
 	{offsetof(struct conf, state_dir), is_absolute, "an absolute path"},
 };

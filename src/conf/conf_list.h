@@ -14,6 +14,8 @@ CONF_STR(env, "server", "env", "ENV", "dev", 0,
 	"dev, test, stage or prod; the last two log JSON and arm the checks")
 CONF_STR(log_level, "server", "log_level", "LOG_LEVEL", "INFO", 1,
 	"lowest level written: DEBUG, INFO, WARNING, ERROR")
+CONF_STR(log_file, "server", "log_file", "ERROR_LOG", "", 0,
+	"file for all log lines but those of requests; empty or -: stdout")
 CONF_INT(workers, "server", "workers", "WEB_CONCURRENCY", 2, 1, 30, 1,
 	"number of HTTP worker processes")
 CONF_STR(run_dir, "server", "run_dir", "", "/run/gamed", 0,
@@ -49,6 +51,8 @@ CONF_INT(http_handler_timeout_ms, "http", "handler_timeout_ms", "", 5000, 100,
 	600000, 1, "milliseconds a request may wait for its answer")
 CONF_BOOL(http_access_log, "http", "access_log", "", true, 1,
 	"one line for each request")
+CONF_STR(access_log_file, "http", "access_log_file", "ACCESS_LOG", "", 0,
+	"file for these lines; empty or -: stdout")
 
 CONF_STR(metrics_address, "metrics", "address", "", "127.0.0.1", 0,
 	"address of the metrics listener")

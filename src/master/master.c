@@ -119,6 +119,19 @@ static void apply_log(const struct conf *c)
 	log_set_priorities(log_is_to_journal());
 }
 
+static int open_logs(const struct conf *c)
+{
+	const char *const paths[LOG_SINKS] = {
+		[LOG_REST] = c->log_file, [LOG_ACCESS] = c->access_log_file};
+
+	for (unsigned i = 0; i < LOG_SINKS; i++)
+		if (log_set_file(i, paths[i]) < 0) {
+			log_error("cannot open %s", paths[i]);
+			return -1;
+		}
+	return 0;
+}
+
 static void enter_phase(enum phase p, uint64_t now)
 {
 	self.phase = p;
@@ -374,7 +387,7 @@ static void take_signals(uint64_t now)
 	}
 	if (pending.usr1) {
 		pending.usr1 = 0;
-		log_debug("nothing to reopen, lines go to stdout");
+		log_settle(); /* children look every second */
 	}
 }
 
@@ -477,6 +490,7 @@ static void tick(uint64_t now)
 		child_watch_restart(now);
 	}
 	self.tick_ms = now;
+	log_settle();
 	shm_beat();
 	notify_retry();
 	child_watch(limit, now);
@@ -582,6 +596,8 @@ int master_run(const struct conf *c, const struct master_args *args)
 	self.start_ms = self.tick_ms = clock_mono_ms();
 	log_init("master", -1);
 	apply_log(c);
+	if (open_logs(c) < 0)
+		return 1;
 	stdin_from_null();
 	privs_apply(c);
 	catch_signals(&unblocked);

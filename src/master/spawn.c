@@ -104,13 +104,14 @@ static int by_number(const void *a, const void *b)
 /* Whatever is not in `in`, whoever opened it. */
 static void close_others(const struct inherit *in)
 {
-	int keep[SHM_SLOTS_MAX + 9] = {STDIN_FILENO, STDOUT_FILENO,
+	int keep[SHM_SLOTS_MAX + 11] = {STDIN_FILENO, STDOUT_FILENO,
 		STDERR_FILENO, in->death_fd, in->ready_fd, in->listen_fd,
-		in->trace_fd, in->metrics_fd, in->admin_fd};
+		in->trace_fd, in->metrics_fd, in->admin_fd,
+		log_file_fd(LOG_REST), log_file_fd(LOG_ACCESS)};
 	unsigned from = 0;
 
 	for (unsigned i = 0; i < SHM_SLOTS_MAX; i++)
-		keep[9 + i] = in->trace_fds[i];
+		keep[11 + i] = in->trace_fds[i];
 	qsort(keep, NELEM(keep), sizeof(keep[0]), by_number);
 	for (size_t i = 0; i < NELEM(keep); i++) {
 		unsigned fd = (unsigned)keep[i];
