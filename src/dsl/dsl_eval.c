@@ -22,6 +22,7 @@
 
 #define STACK_FEW   64 /* operands on the C stack; more go to the arena */
 #define CLOCK_STEPS 64
+#define OUT_SCALAR  24 /* as jv_text_bytes counts */
 
 #define LIKELY(x)   __builtin_expect(!!(x), 1)
 #define UNLIKELY(x) __builtin_expect(!!(x), 0)
@@ -58,6 +59,7 @@ struct vm {
 	struct tracer tr;
 	struct out_obj callback;
 	struct out_obj working;
+	size_t out_bytes; /* of text written into those two */
 	struct jv *stack;
 };
 
@@ -181,13 +183,12 @@ static COLD void fail_field(struct vm *m, uint32_t node, uint32_t slot)
 }
 
 static COLD void fail_too_large(struct vm *m, uint32_t node, const char *op,
-	const struct jv *ops, uint32_t cnt)
+	size_t limit, const struct jv *ops, uint32_t cnt)
 {
 	fail(m, node, DSL_CLASS_LIMIT, "value_too_large", "DSL_VALUE_TOO_LARGE",
 		ops, cnt);
 	param(m, "op", op);
-	dsl_error_param(&m->r->err, "limit",
-		jv_int((int64_t)m->r->lim->max_string_bytes));
+	dsl_error_param(&m->r->err, "limit", jv_int((int64_t)limit));
 	say(m, "The values of %s are too large", op);
 }
 
@@ -208,7 +209,8 @@ static COLD void fail_compare(struct vm *m, const struct dsl_ins *ins,
 	const struct jv ops[2] = {*l, *r};
 
 	if (f == DSL_TOO_LARGE)
-		fail_too_large(m, ins->node, dsl_cmp_names[ins->sub], ops, 2);
+		fail_too_large(m, ins->node, dsl_cmp_names[ins->sub],
+			m->r->lim->max_string_bytes, ops, 2);
 	else
 		fail_types(m, ins->node, "compare_types",
 			"DSL_COMPARE_TYPE_MISMATCH", dsl_cmp_names[ins->sub],
@@ -228,7 +230,8 @@ static COLD void fail_arith(struct vm *m, const struct dsl_ins *ins,
 			"DSL_ARITH_TYPE_MISMATCH", op, ops);
 		return;
 	case DSL_TOO_LARGE:
-		fail_too_large(m, ins->node, op, ops, 2);
+		fail_too_large(
+			m, ins->node, op, m->r->lim->max_string_bytes, ops, 2);
 		return;
 	case DSL_DIV_ZERO:
 		fail(m, ins->node, DSL_CLASS_EXECUTION, "division_by_zero",
@@ -387,13 +390,30 @@ static COLD int out_start(struct arena *a, struct out_obj *o, uint32_t keys)
 	return 0;
 }
 
+/* Values are referenced here and written out by others, each as often as it
+ * was set: that is what is bounded. */
+static inline int out_charge(struct vm *m, const struct jv *v)
+{
+	size_t left = DSL_OUT_BYTES_MAX - m->out_bytes;
+	size_t size = OUT_SCALAR;
+
+	if (UNLIKELY(v->type >= JV_STR))
+		size = jv_text_bytes(v, left);
+	if (size > left)
+		return -1;
+	m->out_bytes += size;
+	return 0;
+}
+
 /* The last write of a key wins and keeps the key's first place. */
-static int out_set(struct arena *a, struct out_obj *o, const struct str *keys,
+static int out_set(struct vm *m, struct out_obj *o, const struct str *keys,
 	uint32_t keys_cnt, uint32_t k, const struct jv *v)
 {
 	uint32_t at;
 
-	if (o->m == NULL && out_start(a, o, keys_cnt) < 0)
+	if (out_charge(m, v) < 0)
+		return -1;
+	if (o->m == NULL && out_start(m->r->arena, o, keys_cnt) < 0)
 		return -1;
 	if (o->pos[k] == 0) {
 		for (at = 0; at < o->given; at++)
@@ -795,8 +815,7 @@ static inline __attribute__((always_inline)) int run_code(
 			goto done;
 		case DSL_OP_SET_CALLBACK:
 			TAKE_VALUE();
-			if (UNLIKELY(out_set(r->arena, &m->callback,
-					     p->callback_keys,
+			if (UNLIKELY(out_set(m, &m->callback, p->callback_keys,
 					     p->callback_keys_cnt, ins->a,
 					     l) < 0))
 				goto bad_size;
@@ -804,9 +823,8 @@ static inline __attribute__((always_inline)) int run_code(
 			break;
 		case DSL_OP_SET_DATA:
 			TAKE_VALUE();
-			if (UNLIKELY(
-				    out_set(r->arena, &m->working, p->data_keys,
-					    p->data_keys_cnt, ins->a, l) < 0))
+			if (UNLIKELY(out_set(m, &m->working, p->data_keys,
+					     p->data_keys_cnt, ins->a, l) < 0))
 				goto bad_size;
 			TRACE(ins->node, l, DSL_BR_NONE, 0);
 			break;
@@ -869,7 +887,7 @@ bad_type:
 bad_size:
 	FAIL(fail_too_large(m, ins->node,
 		ins->op == DSL_OP_SET_DATA ? "set_data" : "set_callback_data",
-		l, 1));
+		DSL_OUT_BYTES_MAX, l, 1));
 }
 
 static __attribute__((noinline)) int run_traced(struct vm *m)
@@ -948,6 +966,7 @@ static inline void start_state(struct vm *m)
 	r->case_name.n = 0;
 	r->vetoed = false;
 	r->matched = false;
+	m->out_bytes = 0;
 	out_init(&m->callback, NULL);
 	out_init(&m->working, r->mode == DSL_MODE_PRE ? r->initial_data : NULL);
 	if (r->mode == DSL_MODE_POST && r->parent != NULL)
@@ -983,7 +1002,7 @@ static inline void start_trace(struct vm *m)
 
 static COLD enum dsl_status no_stack(struct vm *m)
 {
-	fail_too_large(m, 0, "program", NULL, 0);
+	fail_too_large(m, 0, "program", DSL_OUT_BYTES_MAX, NULL, 0);
 	trace_end(m);
 	m->r->nodes = 0;
 	return DSL_STATUS_LIMIT;

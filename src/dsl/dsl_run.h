@@ -23,6 +23,10 @@ struct dsl_limits {
 
 extern const struct dsl_limits dsl_limits_default;
 
+/* Of text that a run may write into callback data and working data together,
+ * and of the arena it works in (dsl.md 21, value_too_large). */
+#define DSL_OUT_BYTES_MAX ((size_t)1 << 20)
+
 /*
  * dsl.md section 6.  On success *norm_r is the AST with all ids filled in
  * (parts without change may be shared with `ast`).

@@ -63,6 +63,12 @@ static inline struct jv jv_str(struct str s)
 const struct jv *jv_get(const struct jv *v, struct str key);
 /* As jv_get with a literal. */
 const struct jv *jv_member(const struct jv *v, const char *key);
+/*
+ * About the bytes of v as JSON text, what escapes need not counted: numbers
+ * and literals count 24 each.  Stops soon after max, so the work is bounded
+ * by it too.
+ */
+size_t jv_text_bytes(const struct jv *v, size_t max);
 /* "null", "boolean", "integer", "number", "string", "array", "object" */
 const char *jv_type_name(enum jv_type t);
 

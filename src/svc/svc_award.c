@@ -471,16 +471,21 @@ static void add_callback(struct svc_award *a, const struct jv *callback)
 }
 
 /* Texts of the run go into the request's arena here. */
-static void set_data_json(struct svc_award *a)
+static enum svc_award_result set_data_json(struct svc_award *a)
 {
 	struct json_out o;
 	struct buf b;
+	char *text;
 
 	buf_init(&b, 0);
 	json_out_init(&o, &b);
 	json_out_val(&o, &a->full_data);
-	a->write.award.data_json = keep(a, buf_str(&b));
+	text = arena_strndup(a->arena, b.p, b.len);
+	a->write.award.data_json = (struct str){text, b.len};
 	buf_fini(&b);
+	return text != NULL ? SVC_AWARD_STORED
+			    : unstorable(a, "DSL_VALUE_TOO_LARGE", NULL,
+				      "The event's data is too large");
 }
 
 static struct engine_ids ids_of(const struct svc_award *a)
@@ -639,7 +644,7 @@ static void step_evaluate(struct svc_award *a)
 	clock_span_begin(&a->eval_span);
 	a->run_result = a->builtin ? run_builtin(a) : run_stored(a);
 	if (a->run_result == SVC_AWARD_STORED)
-		set_data_json(a);
+		a->run_result = set_data_json(a);
 	clock_span_end(&a->eval_span);
 	if (a->run_result == SVC_AWARD_STORED) {
 		step_write(a);

@@ -42,8 +42,10 @@ static enum dsl_status go(const char *text, const char *fields)
 	const struct dsl_field_ref *f;
 	static struct jv values[16];
 	static uint8_t set[16];
+	struct dsl_program *before = (struct dsl_program *)run.prog;
 	unsigned cnt;
 
+	dsl_program_unref(&before);
 	run.prog = program_of(&arena, text);
 	f = dsl_program_fields(run.prog, &cnt);
 	cr_assert_leq(cnt, NELEM(values));
@@ -356,6 +358,34 @@ Test(dsl_run, text_at_the_limit_and_past_it)
 		DSL_STATUS_LIMIT);
 }
 
+#define SET(key, value) \
+	"{'type':'set_callback_data','key':'" key "','value':" value "}"
+#define X "{'type':'field','path':'data.x'}"
+#define WRITES(last)                                                   \
+	"{'type':'program','id':'p','rules':[{'type':'rule','id':'r'," \
+	"'when':" X                                                    \
+	",'then':[" SET("a", X) "," SET("b", X) "," SET("c", last) "]}]}"
+
+/* One value of the event many times over: refused before it is written. */
+Test(dsl_run, what_is_written_out_is_bounded)
+{
+	int cnt = (int)DSL_OUT_BYTES_MAX / 2 / 25 - 10; /* 25 a number */
+	char *data = calloc(2, (size_t)cnt + 16);
+	size_t n;
+
+	cr_assert_not_null(data);
+	n = (size_t)sprintf(data, "{'data.x':[0");
+	for (int i = 1; i < cnt; i++)
+		n += (size_t)sprintf(data + n, ",0");
+	sprintf(data + n, "]}");
+	cr_assert_eq(go(WRITES(L("1", "l")), data), DSL_STATUS_OK);
+	cr_assert_eq(go(WRITES(X), data), DSL_STATUS_LIMIT);
+	cr_assert_str_eq(run.err.code, "DSL_VALUE_TOO_LARGE");
+	cr_assert(str_is(run.err.node_id, "r.set_callback_data.2"));
+	cr_assert_eq(run.err.params[2].val.u.i, (int64_t)DSL_OUT_BYTES_MAX);
+	free(data);
+}
+
 Test(dsl_run, a_spent_arena_is_a_limit)
 {
 	struct arena tiny;
@@ -554,11 +584,9 @@ static const char *arms_of(const char *program, const char *data)
 {
 	static char text[128];
 	static uint8_t hits[16];
-	struct dsl_program *before = (struct dsl_program *)run.prog;
 	size_t n = 0;
 	unsigned cnt;
 
-	dsl_program_unref(&before); /* of the call before */
 	memset(hits, 0, sizeof(hits));
 	run.arms = hits;
 	(void)go(program, data);
@@ -575,8 +603,6 @@ static const char *arms_of(const char *program, const char *data)
 	return text;
 }
 
-#define SET(key, value) \
-	"{'type':'set_callback_data','key':'" key "','value':" value "}"
 #define IF(cond, then, more) \
 	"{'type':'rule','when':" cond ",'then':[" then "]" more "}"
 
