@@ -245,6 +245,38 @@ subtest 'a stored strategy of any status' => sub {
 	$pg->psql("delete from strategydefinition");
 };
 
+subtest 'large values shown again and again' => sub {
+	my $wide = 'x' x 60_000;
+	my @sets = map { { type => 'set_callback_data', id => "s$_", key => "k$_",
+		value => field('data.b') } } 1 .. 70;
+	my %program = (type => 'program', id => 'p');
+	my $params = failed(simulate({ %program, rules => [{ type => 'rule',
+		id => 'r', when => lit(JSON::PP::true),
+		then => [@sets, assign(lit(1), 'Case')] }] },
+		data => { b => $wide }), 412, 'DSL_VALUE_TOO_LARGE', 's18',
+		'callback data');
+	is_deeply($params, { nodeId => 's18', op => 'set_callback_data',
+		limit => 1 << 20 }, 'params');
+
+	my $many = { %program, rules => [map { { type => 'rule', id => "r$_",
+		when => op('compare', '!=', field('data.b'), field('data.b')),
+		then => [assign(lit(1), 'Case')] } } 1 .. 100],
+		default => assign(lit(2), 'Other') };
+	for my $b ($wide, [(1) x 20_000]) {
+		my $r = simulate($many, data => { b => $b });
+		my @shown = map { $_->{value} } grep { $_->{type} eq 'field' }
+			@{ $r->{json}{executionTrace} };
+
+		is("$r->{status} $r->{json}{caseName}", '200 Other', 'runs');
+		is(scalar @shown, 200, 'every node is there');
+		is_deeply($shown[0], $b, 'the first values are whole');
+		is($shown[199], ref $b ? undef : 'x' x 1024, 'the last are not');
+		cmp_ok($r->{json}{executionTraceValuesCut}, '>', 150,
+			'which is said');
+		cmp_ok(length $r->{body}, '<', 2 << 20, 'the answer is bounded');
+	}
+};
+
 # ---- nothing is left ------------------------------------------------------------------
 
 is(footprint(), $before, 'no row was written');

@@ -19,7 +19,11 @@
 #include "svc/svc_cache.h"
 #include "svc/svc_simulate.h"
 
-#define ID_CHARS_MAX 200
+enum {
+	ID_CHARS_MAX = 200,
+	TRACE_BYTES_MAX = 1 << 20, /* of values shown whole */
+	TEXT_BYTES_MAX = 1024      /* of a text that is not */
+};
 
 struct simulate_call {
 	struct http_req *req;
@@ -57,10 +61,33 @@ static void read_event(struct api_valid *v, struct svc_simulation *s)
 	s->mocks = api_valid_object(v, "mockState", API_NULLABLE);
 }
 
-/* All four members, null where dsl.md 11 has none. */
-static void show_trace(struct json_out *o, const struct dsl_trace *t)
+/* As json_out_val while there is room, then short: a program may show the same
+ * large value at each of its nodes.  1 when the value was cut. */
+static unsigned show_value(struct json_out *o, const struct jv *v, size_t *room)
+{
+	size_t size = jv_text_bytes(v, *room);
+
+	if (size <= *room) {
+		*room -= size;
+		json_out_val(o, v);
+		return 0;
+	}
+	*room = 0;
+	if (v->type == JV_STR)
+		json_out_str(o, str_clip(v->u.s, TEXT_BYTES_MAX));
+	else if (v->type == JV_ARR || v->type == JV_OBJ)
+		json_out_null(o);
+	else
+		json_out_val(o, v);
+	return v->type >= JV_STR;
+}
+
+/* All four members, null where dsl.md 11 has none; how many values were cut. */
+static unsigned show_trace(struct json_out *o, const struct dsl_trace *t)
 {
 	const struct dsl_trace_ent *e;
+	size_t room = TRACE_BYTES_MAX;
+	unsigned cut = 0;
 	char tmp[32];
 
 	json_out_arr(o);
@@ -69,11 +96,12 @@ static void show_trace(struct json_out *o, const struct dsl_trace *t)
 		json_out_kv_str(o, "nodeId", dsl_ent_node_id(t, e));
 		json_out_kv_cstr(o, "type", dsl_ent_type(t, e));
 		json_out_key(o, "value");
-		json_out_val(o, &e->value);
+		cut += show_value(o, &e->value, &room);
 		json_out_kv_str(o, "branch", str_from(dsl_branch_text(e, tmp)));
 		json_out_obj_end(o);
 	}
 	json_out_arr_end(o);
+	return cut;
 }
 
 static double as_float(const struct jv *v)
@@ -87,6 +115,7 @@ static void reply_result(struct http_req *req, const struct svc_simulation *s)
 {
 	const struct engine_custom *run = &s->run;
 	struct json_out o;
+	unsigned cut;
 	struct buf b;
 
 	buf_init(&b, 0);
@@ -102,7 +131,9 @@ static void reply_result(struct http_req *req, const struct svc_simulation *s)
 	else
 		json_out_raw(&o, STR("{}"));
 	json_out_key(&o, "executionTrace");
-	show_trace(&o, &s->trace);
+	cut = show_trace(&o, &s->trace);
+	if (cut > 0)
+		json_out_kv_int(&o, "executionTraceValuesCut", cut);
 	json_out_obj_end(&o);
 	http_reply_json(req, 200, &b);
 	buf_fini(&b);

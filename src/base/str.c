@@ -98,6 +98,16 @@ bool str_is_utf8(struct str s)
 	return true;
 }
 
+struct str str_clip(struct str s, size_t max)
+{
+	if (s.len <= max)
+		return s;
+	s.len = max;
+	while (s.len > 0 && ((unsigned char)s.p[s.len] & 0xc0) == 0x80)
+		s.len--;
+	return s;
+}
+
 size_t str_utf8_cnt(struct str s)
 {
 	size_t cnt = 0;

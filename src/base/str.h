@@ -49,6 +49,8 @@ uint64_t str_hash(struct str s, uint64_t seed);
 bool str_is_utf8(struct str s);
 /* Bytes of the sequence that s starts with (1 to 4), 0 when malformed. */
 size_t str_utf8_seq(struct str s);
+/* Its first max bytes, less where that were inside a UTF-8 sequence. */
+struct str str_clip(struct str s, size_t max);
 /* Code points in well-formed UTF-8. */
 size_t str_utf8_cnt(struct str s);
 

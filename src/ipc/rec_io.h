@@ -44,30 +44,15 @@ static inline void put_f64(struct buf *b, double v)
 	put_u64(b, bits);
 }
 
-/* Length of s cut to max bytes, never inside a UTF-8 sequence. */
-static inline size_t rec_clip(struct str s, size_t max)
-{
-	size_t n = s.len;
-
-	if (n <= max)
-		return n;
-	n = max;
-	while (n > 0 && ((unsigned char)s.p[n] & 0xc0) == 0x80)
-		n--;
-	return n;
-}
-
 static inline void put_text(struct buf *b, struct str s, size_t max)
 {
-	size_t n;
-
 	if (s.p == NULL) {
 		put_u32(b, REC_NO_TEXT);
 		return;
 	}
-	n = rec_clip(s, max);
-	put_u32(b, (uint32_t)n);
-	buf_add(b, s.p, n);
+	s = str_clip(s, max);
+	put_u32(b, (uint32_t)s.len);
+	buf_add(b, s.p, s.len);
 }
 
 struct rec_in {

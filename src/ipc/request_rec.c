@@ -25,11 +25,11 @@ static inline char *raw_u64(char *to, uint64_t v)
 
 static inline char *raw_text(char *to, struct str s)
 {
-	uint32_t n = s.p ? (uint32_t)rec_clip(s, WORD_MAX) : REC_NO_TEXT;
-	uint32_t le = htole32(n);
+	struct str cut = str_clip(s, WORD_MAX);
+	uint32_t n = htole32(s.p ? (uint32_t)cut.len : REC_NO_TEXT);
 
-	to = raw(to, &le, sizeof(le));
-	return s.p ? raw(to, s.p, n) : to;
+	to = raw(to, &n, sizeof(n));
+	return s.p ? raw(to, cut.p, cut.len) : to;
 }
 
 void request_rec_encode(struct buf *out, const struct request_rec *rec)

@@ -5,7 +5,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "ipc/rec_io.h"
 #include "json/json_out.h"
 
 #define TAG_MAX     200
@@ -36,14 +35,14 @@ static void put_time(struct json_out *o, const char *key, int64_t us)
 /* Sentry refuses tags that are empty, long or have a line break. */
 static void put_tag(struct json_out *o, const char *key, struct str value)
 {
-	char text[TAG_MAX + 1];
-	size_t n = rec_clip(value, TAG_MAX);
+	char text[TAG_MAX];
 
-	if (n == 0)
+	value = str_clip(value, TAG_MAX);
+	if (value.len == 0)
 		return;
-	for (size_t i = 0; i < n; i++)
+	for (size_t i = 0; i < value.len; i++)
 		text[i] = (unsigned char)value.p[i] < 0x20 ? ' ' : value.p[i];
-	json_out_kv_str(o, key, (struct str){text, n});
+	json_out_kv_str(o, key, (struct str){text, value.len});
 }
 
 static void put_tag_num(struct json_out *o, const char *key, int64_t v)
