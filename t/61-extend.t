@@ -164,7 +164,9 @@ subtest 'pre, parent and post make one award (dsl.md 23.2)' => sub {
 		'and before post');
 	is_deeply($row->{fields}, { 'data.bot' => undef, 'data.sec' => 150,
 		'data.min' => 2, 'parent.points' => 4,
-		'parent.case_name' => 'BasicEngagement' }, 'the fields of post');
+		'parent.case_name' => 'BasicEngagement',
+		'task.measurements_count' => 0 },
+		'the fields of post, and what the parent read');
 };
 
 subtest 'a veto ends the run' => sub {

@@ -207,6 +207,49 @@ bool engine_is_mock(struct str path)
 	       str_is(path, ENGINE_GAME_USER_MINUTES);
 }
 
+bool engine_read_value(enum engine_read r, const struct engine_analytics *an,
+	struct str *path_r, struct jv *value_r)
+{
+	static const struct {
+		enum engine_read read;
+		enum dsl_field field;
+	} fields[] = {
+		{ENGINE_R_TASK_COUNT, DSL_F_TASK_COUNT},
+		{ENGINE_R_USER_COUNT, DSL_F_USER_COUNT},
+		{ENGINE_R_USER_AVG, DSL_F_USER_AVG},
+		{ENGINE_R_ALL_AVG, DSL_F_ALL_AVG},
+		{ENGINE_R_LAST_DIFF, DSL_F_LAST_DIFF},
+		{ENGINE_R_NEW_LAST_DIFF, DSL_F_NEW_LAST_DIFF},
+	};
+	static const struct engine_ids nobody;
+	const char *path;
+
+	for (unsigned i = 0; i < NELEM(fields); i++)
+		if (fields[i].read == r) {
+			*path_r = str_from(dsl_field_name(fields[i].field));
+			*value_r = engine_field_value(fields[i].field, an,
+				&nobody, NULL, (struct str){NULL, 0});
+			return true;
+		}
+	if (r == ENGINE_R_RECENT || r == ENGINE_R_HAS_RECENT) {
+		path = dsl_field_name(DSL_F_USER_RECENT);
+		*value_r = jv_int(an->recent);
+	} else if (r == ENGINE_R_GAME_USER_COUNT) {
+		path = ENGINE_GAME_USER_COUNT;
+		*value_r = jv_int(an->game_user_count);
+	} else if (r == ENGINE_R_GAME_MINUTES) {
+		path = ENGINE_GAME_MINUTES;
+		*value_r = an->game_minutes;
+	} else if (r == ENGINE_R_GAME_USER_MINUTES) {
+		path = ENGINE_GAME_USER_MINUTES;
+		*value_r = an->game_user_minutes;
+	} else {
+		return false;
+	}
+	*path_r = str_from(path);
+	return true;
+}
+
 static struct jv data_value(const struct jv *data, struct str key)
 {
 	if (data == NULL || data->type != JV_OBJ)

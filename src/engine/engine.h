@@ -129,8 +129,16 @@ enum engine_read {
 	ENGINE_R_HAS_RECENT,
 	ENGINE_R_GAME_USER_COUNT,
 	ENGINE_R_GAME_MINUTES,
-	ENGINE_R_GAME_USER_MINUTES
+	ENGINE_R_GAME_USER_MINUTES,
+	ENGINE_R_CNT
 };
+
+/*
+ * What a built-in got when it asked, under the path by which a mock gives it
+ * the same; false for what no analytics hold.
+ */
+bool engine_read_value(enum engine_read r, const struct engine_analytics *an,
+	struct str *path_r, struct jv *value_r);
 
 struct engine_result {
 	struct jv points;

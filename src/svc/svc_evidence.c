@@ -174,6 +174,52 @@ static const struct jv *field_value(const struct svc_evidence *e,
 
 /* ---- the row ---------------------------------------------------------- */
 
+/* Fields of a run being put together; storage for what no phase keeps. */
+struct field_list {
+	struct run_field *f;
+	unsigned n;
+	struct jv values[ENGINE_R_CNT];
+};
+
+static bool has_field(const struct field_list *l, struct str path)
+{
+	for (unsigned i = 0; i < l->n; i++)
+		if (str_eq(l->f[i].path, path))
+			return true;
+	return false;
+}
+
+static void add_field(
+	struct field_list *l, struct str path, const struct jv *value)
+{
+	l->f[l->n].path = path;
+	l->f[l->n++].value = value;
+}
+
+static void add_phase(const struct svc_evidence *e, struct field_list *l,
+	const struct engine_phase *phase, const struct dsl_field_ref *refs,
+	unsigned cnt)
+{
+	for (unsigned i = 0; i < cnt; i++)
+		if (phase->fields_set[i])
+			add_field(l, refs[i].path,
+				field_value(e, &refs[i], &phase->fields[i]));
+}
+
+/* What the program did not read itself. */
+static void add_parent(struct field_list *l, const struct engine_phase *parent,
+	const struct engine_analytics *an)
+{
+	struct str path;
+
+	for (unsigned r = 0; r < ENGINE_R_CNT; r++)
+		if ((parent->reads & UINT32_C(1) << r) &&
+			engine_read_value((enum engine_read)r, an, &path,
+				&l->values[r]) &&
+			!has_field(l, path))
+			add_field(l, path, &l->values[r]);
+}
+
 /*
  * Values of the last phase that resolved any: a post phase has all that its
  * pre phase had, but for data.* of the event, which the row holds itself.
@@ -181,28 +227,28 @@ static const struct jv *field_value(const struct svc_evidence *e,
 static void put_fields(const struct svc_evidence *e, struct arena *a,
 	const struct svc_run *run, struct run_rec *rec)
 {
+	const struct engine_phase *phase = NULL, *parent = NULL;
+	struct field_list *l = arena_calloc(a, 1, sizeof(*l));
 	const struct dsl_field_ref *refs;
-	const struct engine_phase *phase = NULL;
-	struct run_field *f;
-	unsigned i, cnt, n = 0;
+	unsigned i, cnt;
 
-	for (i = 0; i < run->run->phases_cnt; i++)
+	refs = dsl_program_fields(run->strategy->prog, &cnt);
+	if (l != NULL)
+		l->f = arena_calloc(a, cnt + ENGINE_R_CNT, sizeof(*l->f));
+	if (l == NULL || l->f == NULL)
+		return;
+	for (i = 0; i < run->run->phases_cnt; i++) {
 		if (run->run->phases[i].fields != NULL)
 			phase = &run->run->phases[i];
-	if (phase == NULL)
-		return;
-	refs = dsl_program_fields(run->strategy->prog, &cnt);
-	f = arena_calloc(a, cnt + 1, sizeof(*f));
-	if (f == NULL)
-		return;
-	for (i = 0; i < cnt; i++) {
-		if (!phase->fields_set[i])
-			continue;
-		f[n].path = refs[i].path;
-		f[n++].value = field_value(e, &refs[i], &phase->fields[i]);
+		if (run->run->phases[i].kind == ENGINE_PHASE_PARENT)
+			parent = &run->run->phases[i];
 	}
-	rec->fields = f;
-	rec->fields_cnt = n;
+	if (phase != NULL)
+		add_phase(e, l, phase, refs, cnt);
+	if (parent != NULL)
+		add_parent(l, parent, run->run->ev->an);
+	rec->fields = l->f;
+	rec->fields_cnt = l->n;
 }
 
 #define BRANCH_MAX 32
