@@ -56,6 +56,10 @@ bool svc_owns(const struct svc_caller *c, struct str owner_key,
 
 static void count(const struct svc_award *a)
 {
+	if (a->is_simulated) {
+		metric_inc(M_AWARD_SIMULATED);
+		return;
+	}
 	switch (a->result) {
 	case SVC_AWARD_STORED:
 		metric_inc(M_AWARDS);
@@ -64,7 +68,6 @@ static void count(const struct svc_award *a)
 		metric_inc(M_AWARD_REPLAYS);
 		break;
 	case SVC_AWARD_SIMULATED:
-		metric_inc(M_AWARD_SIMULATED);
 		break;
 	case SVC_AWARD_KEY_TOO_LONG:
 	case SVC_AWARD_NO_GAME:
