@@ -492,7 +492,6 @@ Test(dsl_run, compiled_twice_runs_alike)
 	static const char text[] = EXPR_PROGRAM(
 		OP("arith", "/", F("data.x", "x"), L("7", "l"), "m"));
 	static struct dsl_trace_ent first[8];
-	struct dsl_program *p;
 	uint32_t n;
 
 	memset(ents, 0, sizeof(ents));
@@ -500,8 +499,6 @@ Test(dsl_run, compiled_twice_runs_alike)
 	n = trace.total;
 	cr_assert_leq(n, NELEM(first));
 	memcpy(first, ents, sizeof(first));
-	p = (struct dsl_program *)run.prog;
-	dsl_program_unref(&p);
 	memset(ents, 0, sizeof(ents));
 	dsl_trace_reset(&trace);
 	cr_assert_eq(go(text, "{'data.x':22}"), DSL_STATUS_OK);
