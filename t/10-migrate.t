@@ -266,6 +266,25 @@ is(join(' ', $notices =~ /payload "([^"]*)"/g),
 	. "apikey:gme_live_x apikey:gme_live_x strategy:$game",
 	'caches hear of definitions and not of awards');
 
+$notices = $pg->psql(<<"SQL");
+LISTEN gamed_cache;
+INSERT INTO tasksparams (id, key, "taskId")
+	SELECT gen_random_uuid(), 'k', '$task' FROM generate_series(1, 1000);
+UPDATE tasksparams SET value = 'v';
+DELETE FROM tasksparams WHERE false;
+INSERT INTO games (id, "externalGameId")
+	SELECT gen_random_uuid(), 'n' || n FROM generate_series(1, 100) n;
+INSERT INTO games (id, "externalGameId")
+	SELECT gen_random_uuid(), 'n' || n FROM generate_series(200, 300) n;
+DELETE FROM games WHERE id <> '$game';
+SELECT 'end';
+SQL
+my %heard;
+$heard{$_ eq "task:$task" || $_ eq '*' ? $_ : s/:.*//r}++
+	for $notices =~ /payload "([^"]*)"/g;
+is_deeply(\%heard, { "task:$task" => 2, game => 100, '*' => 2 },
+	'of each object once a statement, of very many all at once');
+
 my $err;
 ($rc, undef, $err) = $pg->psql_try(<<"SQL");
 INSERT INTO tasks (id, "externalTaskId", "gameId", "strategyId", status)

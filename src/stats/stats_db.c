@@ -28,7 +28,10 @@ static void on_notify(void *arg, const char *payload)
 		return;
 	}
 	metric_inc(M_CACHE_NOTICES);
-	shm_generation_bump(str_from(payload));
+	if (strcmp(payload, "*") == 0)
+		shm_generation_bump_all();
+	else
+		shm_generation_bump(str_from(payload));
 }
 
 static void on_state(void *arg, bool healthy)

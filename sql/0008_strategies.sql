@@ -1,0 +1,63 @@
+--
+-- Many rows in one statement, names changed crosswise, programs that the
+-- reference changes beside us.
+--
+
+-- One look at a statement's rows, whatever their number: a notice kind:id for
+-- each object that it touched, or a single '*', forget everything, when there
+-- are more of them than a server should look up one by one.  The arguments
+-- are the kind and the column that holds the id.
+CREATE OR REPLACE FUNCTION gamed.cache_notify() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp AS $f$
+DECLARE
+	many CONSTANT int := 100;
+	touched text := CASE TG_OP
+		WHEN 'INSERT' THEN 'SELECT %1$I FROM new_rows'
+		WHEN 'DELETE' THEN 'SELECT %1$I FROM old_rows'
+		ELSE 'SELECT %1$I FROM old_rows '
+			'UNION ALL SELECT %1$I FROM new_rows' END;
+	ids text[];
+BEGIN
+	EXECUTE format('SELECT array_agg(i::text) FROM (SELECT DISTINCT i FROM ('
+			|| touched || ') r (i) WHERE i IS NOT NULL LIMIT $1) q',
+		TG_ARGV[1])
+	INTO ids USING many + 1;
+	IF cardinality(ids) > many THEN
+		PERFORM pg_notify('gamed_cache', '*');
+	ELSE
+		PERFORM pg_notify('gamed_cache', TG_ARGV[0] || ':' || i)
+		FROM unnest(ids) i;
+	END IF;
+	RETURN NULL;
+END $f$;
+
+-- Transition tables want a trigger for each kind of statement.
+DO $do$
+DECLARE
+	t record;
+BEGIN
+	FOR t IN SELECT * FROM (VALUES
+			('games', 'game', 'id'),
+			('gamesparams', 'game', 'gameId'),
+			('tasks', 'task', 'id'),
+			('tasksparams', 'task', 'taskId'),
+			('strategydefinition', 'strategy', 'id'),
+			('apikey', 'apikey', 'apiKey'),
+			('gamed.admin_key', 'apikey', 'prefix')) v (name, kind, col)
+	LOOP
+		EXECUTE format($q$
+			DROP TRIGGER gamed_cache ON %1$s;
+			CREATE TRIGGER gamed_cache_ins AFTER INSERT ON %1$s
+				REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT
+				EXECUTE FUNCTION gamed.cache_notify(%2$L, %3$L);
+			CREATE TRIGGER gamed_cache_del AFTER DELETE ON %1$s
+				REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT
+				EXECUTE FUNCTION gamed.cache_notify(%2$L, %3$L);
+			CREATE TRIGGER gamed_cache_upd AFTER UPDATE ON %1$s
+				REFERENCING OLD TABLE AS old_rows
+					NEW TABLE AS new_rows FOR EACH STATEMENT
+				EXECUTE FUNCTION gamed.cache_notify(%2$L, %3$L);
+			$q$, t.name, t.kind, t.col);
+	END LOOP;
+END $do$;
