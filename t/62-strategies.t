@@ -397,6 +397,133 @@ subtest 'another server on the database sees a change' => sub {
 	is($far->stop, 0, 'the other server ends well');
 };
 
+# A draft, two published versions of one family, a game.
+sub family {
+	my ($name) = @_;
+	my $v1 = create($author, $name, gives(1, 'One'));
+	my $v2 = add_version($v1, 2, gives(2, 'Two'), 'DRAFT');
+
+	publish($v1->{id});
+	publish($v2);
+	return ($v1->{id}, $v2, new_game($name));
+}
+
+subtest 'a rollback of thousands of tasks' => sub {
+	# as it comes, but for the many rows on a machine that is busy
+	my $far = Gamed::Daemon->start(pg => $pg, conf => {
+		'server.workers' => 2, 'http.access_log' => 'false',
+		'http.handler_timeout_ms' => 60000 });
+	my ($v1, $v2, $game) = family('many');
+	my $n = 5000;
+
+	$pg->psql(<<"SQL");
+insert into tasks (id, created_at, updated_at, "externalTaskId", "gameId",
+	"strategyId", status)
+select gen_random_uuid(), now(), now(), 't' || i, '$game', 'custom:$v2', 'open'
+from generate_series(1, $n) i
+SQL
+	my $scored = sub {
+		my ($port) = @_;
+		my $r = Gamed::Client->new(port => $port, key => $key)->post(
+			"/api/v1/games/$game/tasks/t" . (1 + int rand 3)
+			. '/points', { externalUserId => 'ana', isSimulated => \1 });
+		return $r->{json}{caseName} // $r->{body};
+	};
+	my $all = sub {
+		my ($server, $case) = @_;
+		return !grep { $scored->($server->port) ne $case } 1 .. 24;
+	};
+	my %notices;
+
+	# every change so far has been heard when those of the making have
+	ok($all->($_, 'Two'), 'version 2 scores') for $d, $far;
+	$pg->psql("notify gamed_cache, 'test:last'");
+	my $counted = sub { $_[0]->metrics->{gamed_cache_notices_total} };
+	my $before = 0;
+	ok(Gamed::Daemon::eventually(sub {
+		my $now = $counted->($far);
+		my $is_same = $now > 0 && $now == $before;
+		$before = $now;
+		return $is_same;
+	}), 'nothing more is heard');
+	my $r = Gamed::Client->new(port => $far->port, key => $admin_key,
+		timeout => 60)->post("$C/$v2/rollback/1");
+	is($r->{status}, 200, 'rolled back') or diag $r->{body};
+	is(one(qq(select count(*) from tasks where "gameId" = '$game'
+		and "strategyId" = 'custom:$v1')), $n, 'all of them moved');
+	ok($all->($far, 'One'), 'every worker of that server sees it at once');
+	ok(Gamed::Daemon::eventually(sub { $all->($d, 'One') }),
+		'and those of the other');
+	ok(Gamed::Daemon::eventually(sub { $counted->($far) >= $before + 3 }),
+		'both versions and one notice for all tasks are heard');
+	is($counted->($far), $before + 3, 'and no more');
+	is($far->stop, 0, 'the other server ends well');
+};
+
+subtest 'a rollback has a timeout of its own' => sub {
+	my $near = Gamed::Daemon->start(pg => $pg, conf => {
+		'server.workers' => 1, 'http.access_log' => 'false',
+		'http.handler_timeout_ms' => 60000,
+		'database.deadline_ms' => 1000,
+		'database.statement_timeout_ms' => 1000,
+		'database.lock_timeout_ms' => 60000 });
+	my ($v1, $v2, $game) = family('slow');
+	my $task = new_task($game, 'slow', $v2);
+	my $rollback = sub {
+		return Gamed::Client->new(port => $_[0]->port, key => $admin_key,
+			timeout => 90)->post("$C/$v2/rollback/1")->{status};
+	};
+	my $running = q(select count(*) from pg_stat_activity
+		where query like '%gamed.rollback_strategy%' and state <> 'idle'
+		and pid <> pg_backend_pid());
+	my $moved = sub { one("select \"strategyId\" from tasks
+		where id = '$task'") ne "custom:$v2" };
+	my $lock = $pg->background("begin; select from tasks where id = '$task'
+		for update; select pg_sleep(600)");
+
+	ok(Gamed::Daemon::eventually(sub { one(q(select count(*)
+		from pg_stat_activity where query like '%pg_sleep(600)%'
+		and wait_event = 'PgSleep')) }), 'a task is locked');
+	my $pid = open(my $in, '-|') // die "fork: $!";
+	if ($pid == 0) {
+		say_out($rollback->($near));
+		POSIX::_exit(0);
+	}
+	ok(Gamed::Daemon::eventually(sub {
+		one("$running and now() - query_start > '1.5 s'") }),
+		'it waits longer than others may');
+	undef $lock;
+	chomp(my $status = <$in>);
+	close $in;
+	is($status, 200, 'and succeeds');
+	ok($moved->(), 'the task moved');
+	is($near->stop, 0, 'the server ends well');
+
+	$pg->psql("update tasks set \"strategyId\" = 'custom:$v2'
+		where id = '$task'");
+	publish(my $v3 = add_version({ id => $v1 }, 3, gives(3), 'DRAFT'));
+	$pg->psql("update tasks set \"strategyId\" = 'custom:$v3'
+		where id = '$task'");
+	$near = Gamed::Daemon->start(pg => $pg, conf => {
+		'server.workers' => 1, 'http.access_log' => 'false',
+		'http.handler_timeout_ms' => 2000,
+		'database.lock_timeout_ms' => 60000 });
+	$lock = $pg->background("begin; select from tasks where id = '$task'
+		for update; select pg_sleep(600)");
+	ok(Gamed::Daemon::eventually(sub { one(q(select count(*)
+		from pg_stat_activity where query like '%pg_sleep(600)%'
+		and wait_event = 'PgSleep')) }), 'a task is locked again');
+	like($rollback->($near), qr/\A50[34]\z/, 'it ends with the request');
+	ok(Gamed::Daemon::eventually(sub { !one($running) }),
+		'in the database, too');
+	undef $lock;
+	is(one("select \"strategyId\" from tasks where id = '$task'"),
+		"custom:$v3", 'nothing moved');
+	is(one("select status from strategydefinition where id = '$v3'"),
+		'PUBLISHED', 'nothing was archived');
+	is($near->stop, 0, 'the server ends well');
+};
+
 # ---- many at once --------------------------------------------------------------------------------
 
 # Forks one child a work item; returns what they printed.

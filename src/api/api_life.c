@@ -9,6 +9,7 @@
 #include "api/api_show.h"
 #include "api/api_valid.h"
 #include "base/log.h"
+#include "conf/conf.h"
 #include "engine/engine_template.h"
 #include "http/http_reply.h"
 #include "http/http_req.h"
@@ -16,11 +17,17 @@
 #include "store/store_authoring.h"
 #include "svc/app.h"
 
+/* The rest is for the answer, before the client gets a 504. */
+#define ROLLBACK_MS(conf)                             \
+	((uint32_t)((conf)->http_handler_timeout_ms - \
+		    (conf)->http_handler_timeout_ms / 10))
+
 struct life_call {
 	struct http_req *req;
 	struct app *app;
 	const struct auth_principal *who;
 	struct store_op op;
+	struct store_rollback_op rollback;
 	struct uuid id;
 	int64_t version;
 };
@@ -60,7 +67,7 @@ static void on_rollback(struct store_op *op, const struct db_reply *rep)
 
 	if (api_no_strategy(c->req, rep))
 		return;
-	switch (store_rollback_row(rep->res[0], &d, &games, &tasks)) {
+	switch (store_rollback_row(rep, &d, &games, &tasks)) {
 	case STORE_ROLLBACK_DONE:
 		/* any number of games and tasks may name another one now */
 		shm_generation_bump_all();
@@ -111,9 +118,10 @@ void api_customs_rollback(struct http_req *req)
 	if (c == NULL)
 		return;
 	c->version = version;
-	store_op_init(&c->op, on_rollback, c);
-	store_definition_rollback(&c->op, c->app->db, str_from(c->who->realm),
-		c->who->is_admin, &c->id, version);
+	store_op_init(&c->rollback.op, on_rollback, c);
+	store_definition_rollback(&c->rollback, c->app->db,
+		str_from(c->who->realm), c->who->is_admin, &c->id, version,
+		ROLLBACK_MS(c->app->conf));
 }
 
 static void show_use(struct json_out *o, const struct store_use *u)

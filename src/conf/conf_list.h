@@ -115,7 +115,9 @@ CONF_INT(db_queue_max, "database", "queue_max", "", 4096, 1, 1000000, 1,
 CONF_INT(db_deadline_ms, "database", "deadline_ms", "", 3000, 100, 600000, 1,
 	"milliseconds from a statement's start to its answer")
 CONF_INT(db_statement_timeout_ms, "database", "statement_timeout_ms", "", 2000,
-	0, 600000, 1, "statement_timeout of the workers' sessions")
+	0, 600000, 1,
+	"statement_timeout of the workers' sessions; a rollback has nine tenths "
+	"of http.handler_timeout_ms")
 CONF_INT(db_lock_timeout_ms, "database", "lock_timeout_ms", "", 1000, 0,
 	600000, 1, "lock_timeout of the workers' sessions")
 CONF_BOOL(db_log_statements, "database", "log_statements", "SQLALCHEMY_ECHO",

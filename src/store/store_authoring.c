@@ -281,6 +281,12 @@ void store_definition_versions(struct store_op *op, struct db_pool *db,
 	store_op_stream(op, db, &definition_versions, row_cb);
 }
 
+/* Till the end of the transaction; counts from the next statement. */
+static const struct db_stmt rollback_timeout = {.name = "rollback_timeout",
+	.nparams = 1,
+	.types = "l",
+	.sql = "select set_config('statement_timeout', $1::text, true)"};
+
 static const struct db_stmt definition_rollback = {
 	.name = "definition_rollback",
 	.nparams = 4,
@@ -289,20 +295,30 @@ static const struct db_stmt definition_rollback = {
 		"(r.promoted)") " from gamed.rollback_strategy($1, $2, $3, $4) "
 				"r"};
 
-void store_definition_rollback(struct store_op *op, struct db_pool *db,
+void store_definition_rollback(struct store_rollback_op *r, struct db_pool *db,
 	struct str realm, bool all_realms, const struct uuid *id,
-	int64_t version)
+	int64_t version, uint32_t timeout_ms)
 {
+	struct store_op *op = &r->op;
+
+	store_op_int(op, timeout_ms);
 	store_op_text(op, realm);
 	store_op_bool(op, all_realms);
 	store_op_uuid(op, id);
 	store_op_int(op, version);
-	store_op_run(op, db, DB_LANE_WRITE, &definition_rollback);
+	r->calls[0] = (struct db_call){
+		.stmt = &rollback_timeout, .params = op->params};
+	r->calls[1] = (struct db_call){.stmt = &definition_rollback,
+		.params = op->params + rollback_timeout.nparams};
+	/* a little more: the server's answer is the better one */
+	op->deadline_ms = timeout_ms + timeout_ms / 10;
+	store_op_run_calls(op, db, DB_LANE_LONG, r->calls, NELEM(r->calls));
 }
 
-enum store_rollback store_rollback_row(const struct db_res *res,
+enum store_rollback store_rollback_row(const struct db_reply *rep,
 	struct store_definition *d_r, int64_t *games_r, int64_t *tasks_r)
 {
+	const struct db_res *res = rep->res[1];
 	static const char *const words[] = {[STORE_ROLLBACK_DONE] = "done",
 		[STORE_ROLLBACK_MISSING] = "missing",
 		[STORE_ROLLBACK_PUBLISHED] = "published",

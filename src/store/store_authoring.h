@@ -60,15 +60,21 @@ enum store_rollback {
 	STORE_ROLLBACK_PUBLISHED, /* it is the published one already */
 	STORE_ROLLBACK_NO_PROGRAM
 };
+struct store_rollback_op {
+	struct store_op op;
+	struct db_call calls[2];
+};
 /*
  * One transaction under the same lock: `version` of the family of `id`
  * becomes PUBLISHED, the published row ARCHIVED, and games and tasks that
- * named that one name the promoted one.
+ * named that one name the promoted one.  There may be very many of them, so
+ * it runs in the long lane, where no award waits for it, and the server ends
+ * it after timeout_ms.
  */
-void store_definition_rollback(struct store_op *op, struct db_pool *db,
+void store_definition_rollback(struct store_rollback_op *r, struct db_pool *db,
 	struct str realm, bool all_realms, const struct uuid *id,
-	int64_t version);
-enum store_rollback store_rollback_row(const struct db_res *res,
+	int64_t version, uint32_t timeout_ms);
+enum store_rollback store_rollback_row(const struct db_reply *rep,
 	struct store_definition *d_r, int64_t *games_r, int64_t *tasks_r);
 
 /* Who names a strategy: one row each, games first; one row whose id is NULL
