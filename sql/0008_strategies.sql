@@ -61,3 +61,36 @@ BEGIN
 			$q$, t.name, t.kind, t.col);
 	END LOOP;
 END $do$;
+
+-- ast_text is the program as its author's numbers were; "astJson" is the same
+-- in the reference's column.  Who writes that one alone, the reference, has
+-- made the text stale: it goes, and every reader takes "astJson".  As text,
+-- since 1 and 1.0 are equal as jsonb.  A program that is new in both columns is
+-- not looked at: they come from one parameter.
+CREATE FUNCTION gamed.forget_ast_text() RETURNS trigger
+LANGUAGE plpgsql AS $f$
+BEGIN
+	NEW.ast_text := NULL;
+	RETURN NEW;
+END $f$;
+CREATE TRIGGER gamed_ast_text BEFORE UPDATE OF "astJson" ON strategydefinition
+	FOR EACH ROW
+	WHEN (NEW.ast_text IS NOT NULL AND NEW.ast_text = OLD.ast_text
+		AND NEW."astJson"::text IS DISTINCT FROM OLD."astJson"::text)
+	EXECUTE FUNCTION gamed.forget_ast_text();
+
+-- What went stale before.  A text that is no JSON is left to fail its check.
+DO $do$
+DECLARE
+	which uuid;
+BEGIN
+	FOR which IN SELECT id FROM strategydefinition WHERE ast_text IS NOT NULL
+	LOOP
+		BEGIN
+			UPDATE strategydefinition SET ast_text = NULL
+			 WHERE id = which
+			   AND ast_text::jsonb::text IS DISTINCT FROM "astJson"::text;
+		EXCEPTION WHEN data_exception THEN
+		END;
+	END LOOP;
+END $do$;

@@ -123,6 +123,33 @@ is($out =~ /, (\d+) applied/ && $1, $last - 1, 'with what was missing');
 {
 	my $dir = tempdir(CLEANUP => 1);
 	local $sql = $dir;
+	copy("$top/sql/$_", "$dir/$_") for @files;
+	open my $f, '>>', "$dir/0008_strategies.sql" or die $!;
+	print $f "SELECT 1 / 0;\n";
+	close $f;
+	$pg->create_db('stale');
+	gamectl('stale', 'migrate');
+	is($pg->psql('SELECT max(version) FROM gamed.schema_version', 'stale'), 7,
+		'a database of version 7');
+	$pg->psql(<<'SQL', 'stale');
+INSERT INTO strategydefinition (id, name, "astJson", ast_text) VALUES
+	(gen_random_uuid(), 'ours', '{"a":1e2}', '{"a":1e2}'),
+	(gen_random_uuid(), 'theirs', '{"a":2}', '{"a":1}'),
+	(gen_random_uuid(), 'a float', '{"a":1.0}', '{"a":1}'),
+	(gen_random_uuid(), 'gone', null, '{"a":1}'),
+	(gen_random_uuid(), 'no JSON', '{"a":1}', '{"a":');
+SQL
+}
+($rc, $out) = gamectl('stale', 'migrate');
+is($rc, 0, 'is migrated') or diag $out;
+is($pg->psql(<<'SQL', 'stale'), 'no JSON, ours', 'and forgets what is stale');
+SELECT string_agg(name, ', ' ORDER BY name COLLATE "C") FROM strategydefinition
+WHERE ast_text IS NOT NULL
+SQL
+
+{
+	my $dir = tempdir(CLEANUP => 1);
+	local $sql = $dir;
 	copy("$top/sql/0001_reference.sql", "$dir/0001_reference.sql");
 	($rc, $out) = gamectl('game', 'migrate');
 	is($rc, 1, 'a directory of another release is refused');

@@ -316,6 +316,47 @@ subtest 'publish' => sub {
 		'the name is taken');
 };
 
+subtest 'a program that the reference changes beside us' => sub {
+	my $row = create($author, 'beside', gives(1, 'Ours'));
+	my $case = sub {
+		my $r = $author->post("$C/$row->{id}/simulate", {
+			externalGameId => 'g', externalTaskId => 't',
+			externalUserId => 'ana' });
+		return $r->{json}{caseName} // $r->{body};
+	};
+	my $shown = sub {
+		return $author->get("$C/$row->{id}")->{json}{astJson}{default};
+	};
+	my $write = sub {
+		my ($ast) = @_;
+		my $text = ref $ast ? $JSON->encode($ast) : $ast;
+		return one(qq(update strategydefinition set "astJson" = '$text'
+			where id = '$row->{id}' returning ast_text is null));
+	};
+
+	is($case->(), 'Ours', 'our program');
+	is($write->($author->get("$C/$row->{id}")->{json}{astJson}), 'f',
+		'the same once more changes nothing');
+	is($write->(gives(1, 'Theirs')), 't', 'another: our text is forgotten');
+	is($shown->()->{case_name}, 'Theirs', 'GET shows it');
+	is($case->(), 'Theirs', 'a simulation runs it');
+	is($author->put("$C/$row->{id}", { astJson => gives(3, 'Ours again') })
+		->{status}, 200, 'an edit of ours');
+	is(one("select ast_text is null from strategydefinition
+		where id = '$row->{id}'"), 'f', 'keeps its text');
+	is($case->(), 'Ours again', 'and runs');
+	is($author->put("$C/$row->{id}", { description => 'x' })->{status}, 200,
+		'an edit of something else');
+	is(one("select ast_text is null from strategydefinition
+		where id = '$row->{id}'"), 'f', 'keeps it, too');
+	is($write->($JSON->encode($author->get("$C/$row->{id}")->{json}{astJson})
+		=~ s/"value":3\b/"value":3.0/r), 't', '3 and 3.0 are not the same');
+	is($author->get("$C/$row->{id}")->{body} =~ /"value":(3[.0]*)/ && $1, '3.0',
+		'GET shows it');
+	is($write->('null'), 't', 'no program any more');
+	is($shown->(), undef, 'GET shows none');
+};
+
 subtest 'a request finishes on the version it started with' => sub {
 	my $reads = sub {
 		my ($n) = @_;

@@ -2,18 +2,17 @@
 #include "store/store_authoring.h"
 
 #include "db/db_row.h"
+#include "store/store_ast.h"
 
 #define US(col) "(extract(epoch from " col ") * 1000000)::bigint"
 
-/* The canonical text keeps number kinds that jsonb loses (dsl.md 20). */
-#define COLUMNS(d)                                                            \
-	d ".id, " d ".\"realmId\", " d ".name, " d ".description, " d         \
-	  ".type, " d ".\"parentStrategyId\", "                               \
-	  "coalesce(" d ".ast_text, nullif(" d ".\"astJson\", 'null')::text)" \
-	  ", " d ".\"blocklyXml\", " d ".version::bigint, " d ".status, " d   \
-	  ".\"createdBy\", " US(d ".created_at") ", " US(                     \
-		  d ".updated_at") ", " US(d                                  \
-		  ".\"publishedAt\"") ", " d ".\"experimentTag\""
+#define COLUMNS(d)                                                             \
+	d ".id, " d ".\"realmId\", " d ".name, " d ".description, " d          \
+	  ".type, " d ".\"parentStrategyId\", " STORE_AST(                     \
+		  d) ", " d ".\"blocklyXml\", " d ".version::bigint, " d       \
+		     ".status, " d ".\"createdBy\", " US(d                     \
+			     ".created_at") ", " US(d ".updated_at") ", " US(d \
+			     ".\"publishedAt\"") ", " d ".\"experimentTag\""
 
 static void get_text(
 	const struct db_res *res, int row, int col, struct str *s_r)

@@ -2,11 +2,11 @@
 #include "store/store_program.h"
 
 #include "db/db_sync.h"
+#include "store/store_ast.h"
 
 #define COLUMNS                                                          \
 	"select d.id::text, d.name, d.version::text, d.status, d.type, " \
-	"d.\"parentStrategyId\", coalesce(d.ast_text, "                  \
-	"nullif(d.\"astJson\", 'null')::text) from "
+	"d.\"parentStrategyId\", " STORE_AST_D " from "
 
 static const struct db_stmt stmt_read = {.name = "program_read",
 	.sql = COLUMNS "strategydefinition d where d.id = $1",

@@ -1,6 +1,7 @@
 /* store_target.c - see store_target.h.  Runs in workers. */
 #include "store/store_target.h"
 
+#include "store/store_ast.h"
 #include "store/store_award_sql.h"
 
 static const struct db_stmt stmt_target = {
@@ -29,15 +30,11 @@ static const struct db_stmt stmt_strategy = {
 	.name = "strategy_get",
 	.sql = "SELECT version, type = 'DSL_EXTEND', \"realmId\", name, "
 	       "\"parentStrategyId\", us, us IS NOT DISTINCT FROM $2, "
-	       "CASE WHEN us IS DISTINCT FROM $2 "
-	       /* the text keeps what jsonb does not, unless someone else
-		* wrote the other column */
-	       "THEN CASE WHEN ast_text::jsonb = \"astJson\" "
-	       "THEN ast_text ELSE \"astJson\"::text END END "
+	       "CASE WHEN us IS DISTINCT FROM $2 THEN " STORE_AST_D " END "
 	       "FROM (SELECT *, " SQL_US(
 		       "updated_at") " AS us "
 				     "FROM public.strategydefinition WHERE id "
-				     "= $1) s",
+				     "= $1) d",
 	.nparams = 2,
 	.types = "ul",
 };

@@ -2,6 +2,7 @@
 #include "store/store_trace.h"
 
 #include "db/db_sync.h"
+#include "store/store_ast.h"
 
 #define SELECT_RUN                                                           \
 	"SELECT e.id::text, " STORE_ISO(                                     \
@@ -17,8 +18,8 @@
 				"e.weight::text, "                           \
 				"e.correlation_id, e.ast_sha256, e.notes, "  \
 				"e.trace::text, "                            \
-				"e.data::text, e.fields::text, "             \
-				"coalesce(d.ast_text, d.\"astJson\"::text) " \
+				"e.data::text, e.fields::text, " STORE_AST_D \
+				" "                                          \
 				"FROM strategyexecutionlog e LEFT JOIN "     \
 				"strategydefinition d "                      \
 				"ON d.id::text = e.\"strategyId\" "
