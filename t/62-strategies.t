@@ -316,6 +316,52 @@ subtest 'publish' => sub {
 		'the name is taken');
 };
 
+# As the reference writes it: no ast_text.
+sub adopt {
+	my ($name, $version, $ast, $status) = @_;
+	my $text = ref $ast ? $JSON->encode($ast) : $ast;
+
+	return $pg->psql(<<"SQL");
+insert into strategydefinition (id, created_at, updated_at, "realmId", name,
+	type, version, status, "astJson")
+select gen_random_uuid(), now(), now(), "realmId", '$name', 'DSL_FULL',
+	$version, '$status', '$text'
+from strategydefinition where name = 'taken' and "realmId" is not null limit 1
+returning id
+SQL
+}
+
+subtest 'the hash of a program that the reference wrote' => sub {
+	my $game = new_game('adopted');
+	my @ids = map { adopt("adopted $_", 1, gives($_, "A$_"), 'PUBLISHED') }
+		1, 2;
+	my (%shown, %task);
+
+	for my $n (0 .. 5) {
+		my $r = $admin->post("/api/v1/games/$game/tasks", {
+			externalTaskId => "t$n",
+			strategyId => "custom:$ids[$n % 2]" });
+		is($r->{status}, 200, "task t$n") or diag $r->{body};
+		$shown{"t$n"} = $r->{json}{strategy}{hash_version};
+		is($author->post("/api/v1/games/$game/tasks/t$n/points",
+			{ externalUserId => 'ana' })->{status}, 200, 'an award');
+	}
+	my %awarded = map { split /\|/ } split /\n/, one(<<"SQL");
+select t."externalTaskId", p.ast_sha256 from userpoints p
+join tasks t on t.id = p."taskId" where t."gameId" = '$game'
+SQL
+	is_deeply(\%shown, \%awarded, 'where the task is made');
+	isnt($awarded{t0}, $awarded{t1}, 'each its own');
+	for my $page ('', '?page=2&page_size=4') {
+		my $list = $author->get("/api/v1/games/$game/tasks$page")->{json};
+		my %listed = map { $_->{externalTaskId} =>
+			$_->{strategy}{hash_version} } @{ $list->{items} };
+		cmp_ok(scalar keys %listed, '>', 1, "page '$page'");
+		is_deeply(\%listed, { map { $_ => $awarded{$_} } keys %listed },
+			'and in a listing');
+	}
+};
+
 subtest 'a program that the reference changes beside us' => sub {
 	my $row = create($author, 'beside', gives(1, 'Ours'));
 	my $case = sub {

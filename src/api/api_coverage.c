@@ -18,9 +18,9 @@
 #include "dsl/dsl_run.h"
 #include "http/http_reply.h"
 #include "http/http_req.h"
-#include "json/json_in.h"
 #include "shm/metric_read.h"
 #include "svc/app.h"
+#include "svc/svc_cache.h"
 
 /* As for programs that are stored: the most that may be configured. */
 #define NODES_MAX 100000
@@ -59,8 +59,6 @@ static void find_version(struct coverage *c, const struct store_definition *d)
 
 static void read_program(struct coverage *c, struct str text)
 {
-	static const struct json_limits limits = {
-		.depth = 512, .values = 4000000, .string_bytes = 8 << 20};
 	struct dsl_limits lim = dsl_limits_default;
 	struct dsl_error err;
 	struct json_err jerr;
@@ -69,7 +67,7 @@ static void read_program(struct coverage *c, struct str text)
 	lim.max_depth = DEPTH_MAX;
 	c->ast = jv_null();
 	if (text.p == NULL ||
-		json_parse(&c->req->arena, text, &limits, &c->ast, &jerr) < 0 ||
+		svc_ast_read(&c->req->arena, text, &c->ast, &jerr) < 0 ||
 		dsl_load(&c->req->arena, &c->ast, &lim, &c->prog, &err) < 0 ||
 		c->prog == NULL)
 		return;

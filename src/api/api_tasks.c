@@ -10,7 +10,15 @@
 #include "api/api_valid.h"
 #include "http/http_reply.h"
 #include "http/http_req.h"
+#include "svc/svc_cache.h"
 #include "svc/svc_catalog.h"
+
+/* Of a program that the database cannot hash; rows of a listing share it. */
+struct program_hash {
+	struct program_hash *next;
+	struct str strategy_id, hash;
+	char hex[65];
+};
 
 struct task_call {
 	struct http_req *req;
@@ -25,6 +33,7 @@ struct task_call {
 	struct store_task_edit edit;
 	struct store_strategy_ref ref;
 	struct store_page page;
+	struct program_hash *hashes; /* found so far */
 	void (*opened)(struct task_call *c);
 };
 
@@ -103,6 +112,27 @@ static void on_created(struct store_op *op, const struct db_reply *rep)
 	buf_fini(&b);
 }
 
+static void find_hash(struct task_call *c, struct str strategy_id,
+	struct store_strategy_ref *ref)
+{
+	struct program_hash *h = c->hashes;
+
+	if (!ref->found || ref->hash.p != NULL)
+		return;
+	while (h != NULL && !str_eq(h->strategy_id, strategy_id))
+		h = h->next;
+	if (h == NULL) {
+		h = api_alloc(c->req, sizeof(*h));
+		h->strategy_id = api_keep(c->req, strategy_id);
+		if (ref->program.p != NULL &&
+			svc_ast_hash(ref->program, h->hex))
+			h->hash = str_from(h->hex);
+		h->next = c->hashes;
+		c->hashes = h;
+	}
+	ref->hash = h->hash;
+}
+
 /* Keeps what the check found of a custom strategy for the answer. */
 static void take_ref(struct task_call *c, const struct store_strategy_ref *ref)
 {
@@ -110,6 +140,8 @@ static void take_ref(struct task_call *c, const struct store_strategy_ref *ref)
 	c->ref.name = api_keep(c->req, ref->name);
 	c->ref.description = api_keep(c->req, ref->description);
 	c->ref.hash = api_keep(c->req, ref->hash);
+	find_hash(c, c->in.strategy_id, &c->ref);
+	c->ref.program = (struct str){NULL, 0};
 }
 
 /* The strategy cannot be had, unless the name is taken: that is told first. */
@@ -216,6 +248,7 @@ static void on_list(struct store_op *op, const struct db_reply *rep)
 	json_out_arr(&o);
 	for (int i = 0; i < db_res_rows(rep->res[0]); i++)
 		if (store_task_row(rep->res[0], i, &task)) {
+			find_hash(c, task.strategy_id, &task.custom);
 			show_task(&o, &row, c, &task);
 			arena_reset(&row);
 		}

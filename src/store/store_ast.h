@@ -15,4 +15,10 @@
 /* Of the alias d. */
 #define STORE_AST_D STORE_AST("d")
 
+/* hash_version; NULL where only dsl_hash over STORE_AST_D can tell. */
+#define STORE_HASH_D                                       \
+	"case when d.ast_text is not null or " STORE_AST_D \
+	" is null then encode(sha256(convert_to("          \
+	"coalesce(d.ast_text, '{}'), 'UTF8')), 'hex') end"
+
 #endif

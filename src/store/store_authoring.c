@@ -231,9 +231,10 @@ static const struct db_stmt definition_assignable = {
 	.name = "definition_assignable",
 	.nparams = 4,
 	.types = "ttbu",
-	.sql = "select d.status, d.name, d.description, d.version::bigint, "
-	       "encode(sha256(convert_to(coalesce(d.ast_text, '{}'), 'UTF8')), "
-	       "'hex') from strategydefinition d where d.id = $4 "
+	.sql = "select d.status, d.name, d.description, "
+	       "d.version::bigint, " STORE_HASH_D
+	       ", case when d.ast_text is null then " STORE_AST_D
+	       " end from strategydefinition d where d.id = $4 "
 	       "and ($3 or d.\"realmId\" = $1 or d.\"realmId\" = $2)"};
 
 void store_definition_assignable(struct store_op *op, struct db_pool *db,
@@ -257,6 +258,7 @@ void store_assignable_row(
 	a_r->ref.version = 0;
 	(void)db_row_i64(res, row, 3, &a_r->ref.version);
 	get_text(res, row, 4, &a_r->ref.hash);
+	get_text(res, row, 5, &a_r->ref.program);
 }
 
 static const struct db_stmt definition_versions = {

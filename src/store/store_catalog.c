@@ -2,6 +2,7 @@
 #include "store/store_catalog.h"
 
 #include "db/db_row.h"
+#include "store/store_ast.h"
 
 #define US(col) "(extract(epoch from " col ") * 1000000)::bigint"
 
@@ -32,9 +33,7 @@
 				"from tasksparams p where p.\"taskId\" = "    \
 				"t.id)::text, "                               \
 				"d.id is not null, d.name, d.description, "   \
-				"d.version::bigint, "                         \
-				"encode(sha256(convert_to(coalesce(d.ast_"    \
-				"text, '{}'), 'UTF8')), 'hex')"
+				"d.version::bigint, " STORE_HASH_D
 
 /* Joins the strategy that a task names, when it is a stored one. */
 #define TASK_STRATEGY                                       \
@@ -95,6 +94,7 @@ bool store_task_row(const struct db_res *res, int row, struct store_task *t_r)
 	t_r->custom.description = text_at(res, row, 10);
 	(void)db_row_i64(res, row, 11, &t_r->custom.version);
 	t_r->custom.hash = text_at(res, row, 12);
+	t_r->custom.program = text_at(res, row, 13);
 	return true;
 }
 
@@ -338,7 +338,7 @@ static const struct db_stmt task_create = {.name = "task_create",
 		       "updated_at") ", $3::text, $4::text, 'open'::text, "
 				     "'[]'::text, false, "
 				     "null::text, null::text, null::bigint, "
-				     "null::text from ins"};
+				     "null::text, null::text from ins"};
 
 void store_task_create(struct store_op *op, struct db_pool *db,
 	const struct store_task_new *in)
@@ -365,7 +365,10 @@ static const struct db_stmt task_list = {.name = "task_list",
 		       "") ", k.id) as pos from k order by pos offset $4 limit "
 			   "$5) "
 			   "select (select count(*) from k), " TASK_COLUMNS
-			   " from (select 1) one left join page on true "
+			   ", case when d.ast_text is null and row_number() "
+			   "over (partition by d.id order by page.pos) = 1 "
+			   "then " STORE_AST_D " end from (select 1) one "
+			   "left join page on true "
 			   "left join tasks t on t.id = page.id" TASK_STRATEGY
 			   "order by page.pos"};
 
@@ -380,7 +383,8 @@ void store_task_list(struct store_op *op, struct db_pool *db,
 static const struct db_stmt task_get = {.name = "task_get",
 	.nparams = 2,
 	.types = "uu",
-	.sql = "select 1::bigint, " TASK_COLUMNS " from tasks t" TASK_STRATEGY
+	.sql = "select 1::bigint, " TASK_COLUMNS ", null::text "
+	       "from tasks t" TASK_STRATEGY
 	       "where t.id = $2 and t.\"gameId\" = $1"};
 
 void store_task_get(struct store_op *op, struct db_pool *db,
@@ -430,7 +434,7 @@ static const struct db_stmt task_edit = {.name = "task_edit",
 		       "updated_at") ", \"externalTaskId\", \"strategyId\", "
 				     "status, '[]'::text, "
 				     "false, null::text, null::text, "
-				     "null::bigint, null::text "
+				     "null::bigint, null::text, null::text "
 				     "from upd"};
 
 void store_task_edit(struct store_op *op, struct db_pool *db,

@@ -22,7 +22,9 @@ struct store_game {
 /* The custom strategy that a row names; found is false for a built-in. */
 struct store_strategy_ref {
 	bool found;
-	struct str name, description, hash;
+	struct str name, description;
+	struct str hash;    /* p NULL: it is that of the program */
+	struct str program; /* then; p NULL where an earlier row has it */
 	int64_t version;
 };
 

@@ -15,7 +15,6 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "conf/conf.h"
-#include "json/json_in.h"
 #include "shm/shm.h"
 #include "store/store_target.h"
 #include "svc/app.h"
@@ -317,6 +316,30 @@ static enum freshness strategy_freshness(const struct svc_slot *s)
 	return slot_age(s);
 }
 
+int svc_ast_read(struct arena *a, struct str text, struct jv *ast_r,
+	struct json_err *err_r)
+{
+	static const struct json_limits limits = {
+		.depth = 512, .values = 4000000, .string_bytes = 8 << 20};
+
+	return json_parse(a, text, &limits, ast_r, err_r);
+}
+
+bool svc_ast_hash(struct str text, char hex_r[65])
+{
+	struct arena scratch;
+	struct json_err err;
+	struct jv ast;
+	bool is_read;
+
+	arena_init(&scratch, 0);
+	is_read = svc_ast_read(&scratch, text, &ast, &err) == 0;
+	if (is_read)
+		dsl_hash(&ast, hex_r);
+	arena_fini(&scratch);
+	return is_read;
+}
+
 /* A stored program that is no JSON: someone wrote the column by hand. */
 static void set_unreadable(struct svc_strategy *s, const char *why)
 {
@@ -333,8 +356,6 @@ static void set_unreadable(struct svc_strategy *s, const char *why)
 static void strategy_compile(
 	struct svc_strategy *s, struct str text, const struct conf *conf)
 {
-	static const struct json_limits limits = {
-		.depth = 512, .values = 4000000, .string_bytes = 8 << 20};
 	struct dsl_limits lim = svc_dsl_limits(conf);
 	struct json_err jerr;
 	struct jv ast;
@@ -344,7 +365,7 @@ static void strategy_compile(
 	lim.max_nodes = STORED_NODES_MAX;
 	lim.max_depth = STORED_DEPTH_MAX;
 
-	if (json_parse(&s->arena, text, &limits, &ast, &jerr) != 0) {
+	if (svc_ast_read(&s->arena, text, &ast, &jerr) != 0) {
 		set_unreadable(s, jerr.text);
 		return;
 	}

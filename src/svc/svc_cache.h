@@ -15,6 +15,7 @@
 
 #include "base/uuid.h"
 #include "dsl/dsl_run.h"
+#include "json/json_in.h"
 #include "shm/shm.h"
 
 struct app;
@@ -58,6 +59,12 @@ struct svc_strategy {
 
 /* Limits of the language as configured. */
 struct dsl_limits svc_dsl_limits(const struct conf *conf);
+
+/* A stored program; what it was allowed to be may have been more than now. */
+int svc_ast_read(struct arena *a, struct str text, struct jv *ast_r,
+	struct json_err *err_r) MUST_CHECK;
+/* What an award by the program carries; false: it cannot be read. */
+bool svc_ast_hash(struct str text, char hex_r[65]) MUST_CHECK;
 
 struct svc_cache *svc_cache_new(struct app *app);
 void svc_cache_free(struct svc_cache **c);
