@@ -94,3 +94,34 @@ BEGIN
 		END;
 	END LOOP;
 END $do$;
+
+-- Rows without a realm are a realm of their own.
+DROP INDEX gx_strategydefinition_published;
+CREATE UNIQUE INDEX gx_strategydefinition_published
+	ON strategydefinition ("realmId", name) NULLS NOT DISTINCT
+	WHERE status = 'PUBLISHED';
+
+-- As before, for families without a realm as well.
+CREATE OR REPLACE FUNCTION gamed.publish_strategy(realm text, all_realms boolean, which uuid)
+RETURNS SETOF strategydefinition LANGUAGE plpgsql AS $f$
+DECLARE
+	d strategydefinition := gamed.lock_strategy(realm, all_realms, which);
+BEGIN
+	IF d.id IS NULL THEN
+		RETURN;
+	END IF;
+	IF d.status = 'DRAFT' AND (d.ast_text IS NOT NULL
+			OR (d."astJson" IS NOT NULL AND jsonb_typeof(d."astJson") = 'object')) THEN
+		UPDATE strategydefinition s
+		   SET status = 'ARCHIVED', updated_at = clock_timestamp()
+		 WHERE s."realmId" IS NOT DISTINCT FROM d."realmId"
+		   AND s.name = d.name
+		   AND s.status = 'PUBLISHED' AND s.id <> which;
+		UPDATE strategydefinition s
+		   SET status = 'PUBLISHED', "publishedAt" = clock_timestamp(),
+		       updated_at = clock_timestamp()
+		 WHERE s.id = which
+		RETURNING s.* INTO d;
+	END IF;
+	RETURN NEXT d;
+END $f$;

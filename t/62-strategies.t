@@ -403,6 +403,21 @@ subtest 'a program that the reference changes beside us' => sub {
 	is($shown->(), undef, 'GET shows none');
 };
 
+subtest 'one published version of a family without a realm' => sub {
+	my @ids = map { adopt('no realm', $_, gives($_), 'DRAFT') } 1, 2;
+
+	$pg->psql(q(update strategydefinition set "realmId" = null
+		where name = 'no realm'));
+	publish($_) for @ids;
+	is(one(q(select string_agg(version || ' ' || status, ', ' order by version)
+		from strategydefinition where name = 'no realm')),
+		'1 ARCHIVED, 2 PUBLISHED', 'the second displaces the first');
+	my ($rc, undef, $err) = $pg->psql_try(qq(update strategydefinition
+		set status = 'PUBLISHED' where id = '$ids[0]'));
+	isnt($rc, 0, 'both cannot be');
+	like($err, qr/gx_strategydefinition_published/, 'and why');
+};
+
 subtest 'a request finishes on the version it started with' => sub {
 	my $reads = sub {
 		my ($n) = @_;
