@@ -125,3 +125,117 @@ BEGIN
 	END IF;
 	RETURN NEXT d;
 END $f$;
+
+-- The locks of several families, always in one order.
+CREATE FUNCTION gamed.lock_families(realm text, VARIADIC families text[])
+RETURNS void LANGUAGE plpgsql AS $f$
+BEGIN
+	PERFORM pg_advisory_xact_lock(k) FROM (
+		SELECT DISTINCT hashtextextended('strategy:'
+			|| coalesce(realm, '') || ':' || f, 0) AS k
+		FROM unnest(families) f WHERE f IS NOT NULL ORDER BY k) q;
+END $f$;
+
+-- The row under the lock of its family and that of `other`, which it is to be
+-- renamed to; null when it is not visible.  The row may be renamed while the
+-- locks are waited for: then they are given back, with the subtransaction that
+-- took them, since another beside them would be out of order.
+DROP FUNCTION gamed.lock_strategy(text, boolean, uuid);
+CREATE FUNCTION gamed.lock_strategy(realm text, all_realms boolean, which uuid,
+	other text DEFAULT NULL)
+RETURNS strategydefinition LANGUAGE plpgsql AS $f$
+DECLARE
+	d strategydefinition;
+	family text;
+BEGIN
+	LOOP
+		SELECT s."realmId", s.name INTO d."realmId", family
+		  FROM strategydefinition s
+		 WHERE s.id = which AND (all_realms OR s."realmId" = realm);
+		IF NOT FOUND THEN
+			RETURN NULL;
+		END IF;
+		BEGIN
+			PERFORM gamed.lock_families(d."realmId", family, other);
+			SELECT * INTO d FROM strategydefinition s
+			 WHERE s.id = which AND s.name = family;
+			IF FOUND THEN
+				RETURN d;
+			END IF;
+			RAISE EXCEPTION USING ERRCODE = 'GX001';
+		EXCEPTION WHEN SQLSTATE 'GX001' THEN
+		END;
+	END LOOP;
+END $f$;
+
+-- As before, with both names locked at once.
+--
+-- Changes a draft in place; a published row stays as it is, and what it would
+-- become is the next version of its family, a draft.  Null keeps the value.
+-- The outcome is done, archived, moved (it is not the row that the caller has
+-- checked, known_us being its updated_at) or taken (the new name is another
+-- family's); in all but the first nothing was changed.  No row: not visible.
+CREATE OR REPLACE FUNCTION gamed.edit_strategy(realm text, all_realms boolean, which uuid,
+	known_us bigint, new_id uuid, new_name text, new_description text,
+	new_type text, new_parent text, new_ast text, new_blockly text,
+	new_tag text, author text, author_key text, author_subject text)
+RETURNS TABLE (def strategydefinition, outcome text) LANGUAGE plpgsql AS $f$
+DECLARE
+	d strategydefinition := gamed.lock_strategy(realm, all_realms, which,
+		new_name);
+	family text := d.name;
+BEGIN
+	IF d.id IS NULL THEN
+		RETURN;
+	END IF;
+	outcome := CASE
+		WHEN d.status = 'ARCHIVED' THEN 'archived'
+		WHEN coalesce((extract(epoch FROM d.updated_at) * 1000000)::bigint, 0)
+			<> known_us THEN 'moved'
+		ELSE 'done' END;
+	IF outcome = 'done' AND new_name <> family THEN
+		IF EXISTS (SELECT 1 FROM strategydefinition s
+				WHERE s."realmId" IS NOT DISTINCT FROM d."realmId"
+				  AND s.name = new_name) THEN
+			outcome := 'taken';
+		END IF;
+	END IF;
+	IF outcome <> 'done' THEN
+		def := d;
+		RETURN NEXT;
+		RETURN;
+	END IF;
+	d.name := coalesce(new_name, d.name);
+	d.description := coalesce(new_description, d.description);
+	d.type := coalesce(new_type, d.type);
+	d."parentStrategyId" := coalesce(new_parent, d."parentStrategyId");
+	d."astJson" := coalesce(new_ast::jsonb, d."astJson");
+	d.ast_text := coalesce(new_ast, d.ast_text);
+	d."blocklyXml" := coalesce(new_blockly, d."blocklyXml");
+	d."experimentTag" := coalesce(new_tag, d."experimentTag");
+	d.updated_at := clock_timestamp();
+	IF d.status = 'DRAFT' THEN
+		UPDATE strategydefinition s
+		   SET name = d.name, description = d.description, type = d.type,
+		       "parentStrategyId" = d."parentStrategyId",
+		       "astJson" = d."astJson", ast_text = d.ast_text,
+		       "blocklyXml" = d."blocklyXml",
+		       "experimentTag" = d."experimentTag",
+		       updated_at = d.updated_at
+		 WHERE s.id = which;
+	ELSE
+		d.id := new_id;
+		d.created_at := d.updated_at;
+		d.status := 'DRAFT';
+		d."publishedAt" := NULL;
+		d."createdBy" := author;
+		d."apiKey_used" := author_key;
+		d.oauth_user_id := author_subject;
+		SELECT max(s.version) + 1 INTO d.version FROM strategydefinition s
+		 WHERE s."realmId" IS NOT DISTINCT FROM d."realmId"
+		   AND s.name = family;
+		INSERT INTO strategydefinition VALUES (d.*);
+	END IF;
+	def := d;
+	RETURN NEXT;
+END $f$;

@@ -739,5 +739,65 @@ subtest 'imports of one name at once' => sub {
 	is(scalar keys %names, 8, 'with eight names');
 };
 
+subtest 'drafts that are renamed crosswise' => sub {
+	my @name = ('cross a', 'cross b');
+	my @row = map { create($author, $_, gives(1)) } @name;
+	my ($realm) = one("select \"realmId\" from strategydefinition
+		where id = '$row[0]{id}'");
+	my @lock = map { "hashtextextended('strategy:$realm:$_', 0)" } @name;
+
+	# two that hold one name and wait for the other would deadlock
+	for my $held (0, 1) {
+		my $lock = $pg->background(
+			"select pg_advisory_lock($lock[$held]), pg_sleep(600)");
+		my $waits = q(select count(*) from pg_locks
+			where locktype = 'advisory' and not granted);
+		ok(Gamed::Daemon::eventually(sub { one($waits
+			=~ s/not granted/granted/r) }), "$name[$held] is locked");
+		for my $i (0, 1) {
+			my $pid = open(my $in, '-|') // die "fork: $!";
+			if ($pid == 0) {
+				my $r = client($key)->put("$C/$row[$i]{id}",
+					{ name => $name[1 - $i] });
+				say_out($r->{status});
+				POSIX::_exit(0);
+			}
+			$row[$i]{in} = $in;
+		}
+		ok(Gamed::Daemon::eventually(sub { one($waits) == 2 }),
+			'two renames wait');
+		is(one(<<'SQL'), 0, 'and hold none that comes later');
+with l as (select pid, granted, classid::bigint << 32 | objid::bigint as key
+	from pg_locks where locktype = 'advisory')
+select count(*) from l w join l h on h.pid = w.pid
+where not w.granted and h.granted and h.key >= w.key
+SQL
+		undef $lock;
+		for my $i (0, 1) {
+			chomp(my $status = readline $row[$i]{in});
+			close $row[$i]{in};
+			is($status, 400, 'the other name is taken');
+		}
+	}
+
+	my @out = at_once(map { my $n = $_; sub {
+		my $c = client($key);
+		for (1 .. 40) {
+			my $r = $c->put("$C/$row[$n % 2]{id}",
+				{ name => (@name, 'cross c')[int rand 3] });
+			say_out($r->{status});
+		}
+	} } 0 .. 3);
+	my %seen;
+	$seen{$_}++ for @out;
+	is(scalar @out, 160, 'every rename has an answer');
+	is_deeply([ grep { !/\A(?:200|400|409)\z/ } keys %seen ], [],
+		'done, taken or overtaken');
+	ok($seen{200}, 'some were done');
+	diag join ', ', map { "$_: $seen{$_}" } sort keys %seen;
+	open my $log, '<', $pg->logfile or die $!;
+	is(scalar(grep { /deadlock detected/ } <$log>), 0, 'no deadlock');
+};
+
 $d->stop;
 done_testing;
