@@ -239,3 +239,49 @@ BEGIN
 	def := d;
 	RETURN NEXT;
 END $f$;
+
+-- Inserts a draft, version 1, under the wanted name or, while that is taken in
+-- the realm, under "<name> (importada <date>)", "... 2", "... 3", ..., the name
+-- cut so that the whole is no longer than the API lets a name be.
+CREATE OR REPLACE FUNCTION gamed.import_strategy(new_id uuid, realm text,
+	key_prefix text, subject text, wanted text, about text, kind text,
+	parent text, program text, blockly text, author text, tag text)
+RETURNS SETOF strategydefinition LANGUAGE plpgsql AS $f$
+DECLARE
+	chars_max CONSTANT int := 200;
+	dated text := ' (importada '
+		|| to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD') || ')';
+	suffix text := '';
+	try text;
+	n int := 1;
+BEGIN
+	LOOP
+		try := left(wanted, chars_max - length(suffix)) || suffix;
+		IF NOT EXISTS (SELECT FROM strategydefinition s
+				WHERE s."realmId" = realm AND s.name = try) THEN
+			BEGIN
+				PERFORM gamed.lock_families(realm, try);
+				-- a new snapshot: whoever held the lock may have taken it
+				IF NOT EXISTS (SELECT FROM strategydefinition s
+						WHERE s."realmId" = realm AND s.name = try) THEN
+					EXIT;
+				END IF;
+				RAISE EXCEPTION USING ERRCODE = 'GX001';
+			EXCEPTION WHEN SQLSTATE 'GX001' THEN
+				-- the lock is given back, as in lock_strategy
+			END;
+		END IF;
+		suffix := CASE WHEN n = 1 THEN dated ELSE dated || ' ' || n END;
+		n := n + 1;
+	END LOOP;
+	RETURN QUERY INSERT INTO strategydefinition AS d (id, created_at,
+		updated_at, "realmId", "apiKey_used", oauth_user_id, name,
+		description, type, "parentStrategyId", "astJson", ast_text,
+		"blocklyXml", "createdBy", "experimentTag", version, status)
+	VALUES (new_id, clock_timestamp(), clock_timestamp(), realm, key_prefix,
+		subject, try, about, kind, parent, program::jsonb, program,
+		blockly, author, tag, 1, 'DRAFT')
+	RETURNING d.*;
+END $f$;
+
+DROP FUNCTION gamed.lock_family(text, text);

@@ -190,6 +190,14 @@ subtest 'import renames until the name is free' => sub {
 		[ ('1 DRAFT') x 4 ], 'drafts, version 1');
 	is($stranger->post("$C/import", \%in)->{json}{name}, 'taken',
 		'another realm has its own names');
+	my $long = "\x{f1}" x 200;
+	@got = map { $author->post("$C/import", { %in, name => $long })->{json} }
+		1 .. 3;
+	is($got[0]{name}, $long, 'the longest name');
+	is($got[1]{name}, "\x{f1}" x 177 . " (importada $day)", 'makes room');
+	is($got[2]{name}, "\x{f1}" x 175 . " (importada $day) 2", 'as much as it takes');
+	is($author->put("$C/$_->{id}", { name => $_->{name} })->{status}, 200,
+		'a name that the API takes') for @got;
 	refused($author->post("$C/import", { %in, astJson => {} }), 400,
 		'a program that is not valid');
 	refused($author->post("$C/import", { %in, type => 'DSL_EXTEND',
