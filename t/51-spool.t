@@ -242,6 +242,45 @@ subtest 'damaged and torn segments on start' => sub {
 	is(scalar @aside, 1, 'garbage is set aside');
 };
 
+subtest 'a segment that cannot be read stays and is read later' => sub {
+	settles('before');
+	my $stored = $pg->psql(q{SELECT count(*) FROM strategyexecutionlog
+		WHERE status = 'error'});
+	my $lock = lock_tables();
+	my $ran = fail_runs(20);
+
+	spooled_is($ran, 'the rows are in the spool');
+	$d->stop;
+	my ($file) = segments('error');
+	ok($file, 'a segment is left') or return;
+	# a link to itself is opened by nobody, chmod does not stop root
+	rename $file, "$file.kept" or die $!;
+	symlink $file, $file or die $!;
+	undef $lock;
+	$d = start(from => $d);
+	ok($d->await_log(qr/ERROR .*spool segment error-\S+ cannot be read/),
+		'it says so');
+	settles('without it');
+	ok(-l $file, 'it is left alone');
+	my $m = $d->metrics;
+	is($m->{gamed_spool_unreadable_segments}, 1, 'counted');
+	is($m->{gamed_spool_damaged_total}, 0, 'not as damaged');
+	my ($pid) = $d->pids('logger');
+	$d->kill(KILL => $pid);
+	ok(Gamed::Daemon::eventually(sub {
+		my ($now) = $d->pids('logger');
+		return $now && $now != $pid;
+	}), 'a new logger is there');
+	is(fail_runs(2), 2, 'scoring goes on');
+	rename "$file.kept", $file or die $!;
+	ok(Gamed::Daemon::eventually(sub {
+		$pg->psql(q{SELECT count(*) FROM strategyexecutionlog
+			WHERE status = 'error'}) - $stored == $ran + 2;
+	}), 'its rows are stored once it can be read');
+	settles('after');
+	is($d->metrics->{gamed_spool_unreadable_segments}, 0, 'none is left');
+};
+
 subtest 'a second logger cannot have the spool' => sub {
 	my $other = Gamed::Daemon->start(pg => $pg, migrate => 0, await => 0,
 		conf => { 'server.state_dir' => $d->dir,

@@ -132,55 +132,84 @@ static void on_deadline(evutil_socket_t fd, short what, void *arg)
 	event_base_loopbreak(self.base);
 }
 
-static void publish(void)
+/* Produced, sent and taken by the logger's own slot. */
+static void adopt_more(unsigned slot, unsigned c, uint64_t rows)
 {
-	uint64_t oldest = ev_queue_oldest_ms(&self.queue);
-
-	if (self.queue.spool != NULL)
-		spool_tick(self.queue.spool);
-	metric_set(M_EV_LOGGER_ROWS, self.queue.rows);
-	metric_set(M_EV_LOGGER_BYTES, self.queue.bytes);
-	metric_set(M_EV_LAG_MS, oldest ? clock_mono_ms() - oldest : 0);
+	metric_add(M_EV_PRODUCED_AUDIT + c, rows);
+	shm_ev_sent_add(c, (int64_t)rows);
+	shm_ev_taken_set(slot, c, shm_ev_taken(slot, c) + rows);
 }
 
-static void on_beat(evutil_socket_t fd, short what, void *arg)
+/* Rows here and gone above those taken. */
+static int64_t surplus(unsigned slot, unsigned c)
 {
-	(void)fd;
-	(void)what;
-	(void)arg;
-	log_settle();
-	shm_beat();
-	sentry_look(self.sentry);
-	publish();
+	struct spool *s = self.queue.spool;
+	uint64_t taken = 0, gone, here = self.queue.own[c];
+
+	if (s != NULL)
+		here += spool_rows(s, c);
+	for (unsigned i = 0; i < SHM_SLOTS_MAX; i++)
+		taken += shm_ev_taken(i, c);
+	gone = metric_slot(slot, M_EV_STORED_AUDIT + c) +
+	       metric_evidence_dropped_slot(slot, c);
+	return (int64_t)(here + gone - taken);
+}
+
+/* They died with a logger or are damaged, or stand where nobody can read. */
+static void count_missing(unsigned c, uint64_t rows)
+{
+	struct spool *s = self.queue.spool;
+	enum evidence_reason why = s && spool_damage(s) > 0
+					   ? EV_DROP_SPOOL_DAMAGED
+					   : EV_DROP_LOGGER_KILLED;
+
+	if (s != NULL && spool_away(s, c) > 0)
+		return;
+	metric_evidence_dropped(c, why, rows);
+	log_warnx("evidence rows of a killed logger are lost class=%s "
+		  "rows=%llu",
+		evidence_class_name(c), (unsigned long long)rows);
 }
 
 /*
  * Rows that the predecessor had taken and neither stored nor dropped are in
  * the spool.  More of them there: the oldest were counted, and it died before
- * the position passed them.  Fewer: they died with it, or are damaged.
+ * the position passed them; unless there were segments that it could not read
+ * and did not count.
  */
 static void settle_inheritance(unsigned slot, unsigned c)
 {
 	struct spool *s = self.queue.spool;
-	uint64_t taken = 0, gone, there = s ? spool_rows(s, c) : 0;
-	enum evidence_reason why = s && spool_damage(s) > 0
-					   ? EV_DROP_SPOOL_DAMAGED
-					   : EV_DROP_LOGGER_KILLED;
+	int64_t more = surplus(slot, c);
 	struct spool_row r;
 
-	for (unsigned i = 0; i < SHM_SLOTS_MAX; i++)
-		taken += shm_ev_taken(i, c);
-	gone = metric_slot(slot, M_EV_STORED_AUDIT + c) +
-	       metric_evidence_dropped_slot(slot, c);
-	for (; there + gone > taken && spool_next(s, c, &r); there--)
-		spool_done(s, c, r.pos);
-	if (there + gone >= taken)
+	if (more < 0)
+		count_missing(c, (uint64_t)-more);
+	else if (metric_slot(slot, M_SPOOL_UNREADABLE) > 0)
+		adopt_more(slot, c, (uint64_t)more);
+	else
+		for (; more > 0 && spool_next(s, c, &r); more--)
+			spool_done(s, c, r.pos);
+}
+
+/* Segments can be read again: their rows may be counted as taken, or not. */
+static void reclaim(void)
+{
+	unsigned slot = self.in->slot;
+	unsigned back = spool_reclaim(self.queue.spool);
+
+	for (unsigned c = 0; c < EV_CLASS_CNT; c++) {
+		int64_t more = back & 1u << c ? surplus(slot, c) : 0;
+
+		if (more > 0)
+			adopt_more(slot, c, (uint64_t)more);
+		else if (more < 0)
+			count_missing(c, (uint64_t)-more);
+	}
+	if (back == 0)
 		return;
-	metric_evidence_dropped(c, why, taken - gone - there);
-	log_warnx("evidence rows of a killed logger are lost class=%s "
-		  "rows=%llu",
-		evidence_class_name(c),
-		(unsigned long long)(taken - gone - there));
+	ev_queue_fill(&self.queue);
+	trace_flush_kick(self.flush);
 }
 
 /*
@@ -216,6 +245,30 @@ static void take_inheritance(unsigned slot)
 	metric_inc(M_SPOOL_OPENED);
 	spool_trim(self.queue.spool);
 	ev_queue_fill(&self.queue);
+}
+
+static void publish(void)
+{
+	uint64_t oldest = ev_queue_oldest_ms(&self.queue);
+
+	if (self.queue.spool != NULL)
+		spool_tick(self.queue.spool);
+	metric_set(M_EV_LOGGER_ROWS, self.queue.rows);
+	metric_set(M_EV_LOGGER_BYTES, self.queue.bytes);
+	metric_set(M_EV_LAG_MS, oldest ? clock_mono_ms() - oldest : 0);
+}
+
+static void on_beat(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	(void)arg;
+	log_settle();
+	shm_beat();
+	sentry_look(self.sentry);
+	if (self.queue.spool != NULL)
+		reclaim();
+	publish();
 }
 
 /* With all workers gone nobody else will count what they died with. */

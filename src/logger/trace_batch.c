@@ -54,6 +54,7 @@ static void item_leave(struct ev_queue *q, struct ev_item **item)
 	metric_level(L_QUEUE_LOGGER, --q->rows);
 	q->bytes -= item_bytes(*item);
 	q->class_bytes[(*item)->cls] -= item_bytes(*item);
+	q->own[(*item)->cls] -= (*item)->pos.segment == 0;
 	free(*item);
 	*item = NULL;
 }
@@ -138,6 +139,7 @@ static void item_enter(struct ev_queue *q, const struct ev_item *it)
 	metric_level(L_QUEUE_LOGGER, ++q->rows);
 	q->bytes += item_bytes(it);
 	q->class_bytes[it->cls] += item_bytes(it);
+	q->own[it->cls] += it->pos.segment == 0;
 }
 
 static void item_wait(struct ev_queue *q, struct ev_item *it)

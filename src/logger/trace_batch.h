@@ -37,6 +37,7 @@ struct ev_queue {
 	struct spool *spool; /* NULL: none */
 	uint64_t rows_max;
 	uint64_t class_bytes[EV_CLASS_CNT]; /* of `bytes` */
+	uint64_t own[EV_CLASS_CNT];         /* of `rows`: not in the spool */
 	uint64_t rows;    /* waiting here and in the batch being written */
 	uint64_t bytes;   /* likewise */
 	uint64_t waiting; /* waiting here */

@@ -68,6 +68,10 @@ METRIC(M_SPOOL_ERRORS, C, "gamed_spool_errors_total", "",
 	"Operations on the spool that the system refused")
 METRIC(M_SPOOL_DAMAGED, C, "gamed_spool_damaged_total", "",
 	"Damaged stretches of the spool that were skipped")
+METRIC(M_SPOOL_UNREADABLE, C, "gamed_spool_unreadable_total", "",
+	"Times a segment of the spool could not be read and was left alone")
+METRIC(M_SPOOL_AWAY, G, "gamed_spool_unreadable_segments", "",
+	"Segments of the spool that cannot be read now")
 METRIC(M_SPOOL_FSYNCS, C, "gamed_spool_fsyncs_total", "",
 	"Segments of the spool put on disk by fsync")
 METRIC(M_EV_LOGGER_ROWS, G, "gamed_evidence_logger_rows", "",

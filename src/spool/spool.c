@@ -31,6 +31,9 @@
 #define SEGMENTS_CAP  16   /* of bytes_max, unless that makes them too small */
 #define RETRY_MS      1000 /* after an error of the disk */
 #define FREE_CHECK_MS 1000
+/* Between two tries to read what cannot be read, doubled each time. */
+#define RECLAIM_MIN_MS 5000
+#define RECLAIM_MAX_MS 300000
 
 _Static_assert(CHUNK_BYTES > SPOOL_REC_MAX, "a chunk holds any record");
 _Static_assert(SEGMENT_MIN > HEAD_BYTES + SPOOL_REC_MAX, "so does a segment");
@@ -38,22 +41,30 @@ _Static_assert(SEGMENT_MIN > HEAD_BYTES + SPOOL_REC_MAX, "so does a segment");
 struct seg {
 	uint32_t no;
 	uint32_t size;
-	uint32_t rows;   /* neither stored nor dropped */
-	uint32_t unread; /* of these, not handed out by spool_next */
-	int fd;          /* -1: closed */
-	bool dirty;      /* not fsynced */
-	bool is_aside;   /* all of it is damaged: kept under another name */
+	uint32_t begin; /* its first row that was not done when it was opened */
+	uint32_t old_end; /* what a predecessor wrote ends here */
+	uint32_t rows;    /* neither stored nor dropped */
+	uint32_t unread;  /* of these, not handed out by spool_next */
+	int fd;           /* -1: closed */
+	bool dirty;       /* not fsynced */
+	bool is_aside;    /* all of it is damaged: kept under another name */
+};
+
+/* Oldest first. */
+struct segs {
+	struct seg *v;
+	unsigned n, cap;
 };
 
 struct lane {
 	enum evidence_class cls;
-	struct seg *segs; /* oldest first; the last one is written */
-	unsigned n, cap;
+	struct segs segs; /* the last one is written */
+	struct segs away; /* cannot be read now: left alone, tried again */
 	uint32_t next_no;
 	uint64_t rows;
+	uint64_t lost; /* rows at least that were damaged when found */
 	struct spool_pos done, done_on_disk;
 	struct spool_pos cur;      /* where spool_next reads on */
-	struct spool_pos old_end;  /* what spool_open found ends here */
 	struct buf out;            /* gathered, then the last rows written */
 	uint32_t out_rows;         /* gathered */
 	struct spool_pos out_at;   /* where they were written, or nowhere */
@@ -70,7 +81,8 @@ struct spool {
 	uint64_t damage;
 	uint64_t retry_ms; /* not before, after an error */
 	uint64_t synced_ms, free_checked_ms;
-	bool is_low; /* on free space */
+	uint64_t reclaim_ms, reclaim_wait_ms; /* next try, and then */
+	bool is_low;                          /* on free space */
 };
 
 #define NAME_MAX_ 32
@@ -95,26 +107,35 @@ static void note_error(struct spool *s, const char *what, const char *name)
 
 static struct seg *last(struct lane *l)
 {
-	return l->n > 0 ? &l->segs[l->n - 1] : NULL;
+	return l->segs.n > 0 ? &l->segs.v[l->segs.n - 1] : NULL;
 }
 
 static struct seg *seg_of(struct lane *l, uint32_t no)
 {
-	for (unsigned i = 0; i < l->n; i++)
-		if (l->segs[i].no == no)
-			return &l->segs[i];
+	for (unsigned i = 0; i < l->segs.n; i++)
+		if (l->segs.v[i].no == no)
+			return &l->segs.v[i];
 	return NULL;
 }
 
-static int seg_fd(struct spool *s, struct lane *l, struct seg *g)
+/* The descriptor, for reading; -1 with errno. */
+static int seg_open(struct spool *s, struct lane *l, struct seg *g)
 {
 	char name[NAME_MAX_];
 
 	if (g->fd < 0)
 		g->fd = openat(s->dir_fd, seg_name(l, g->no, name),
 			O_RDWR | O_CLOEXEC);
-	if (g->fd < 0)
-		note_error(s, "open", name);
+	return g->fd;
+}
+
+/* The same for those who want to write. */
+static int seg_fd(struct spool *s, struct lane *l, struct seg *g)
+{
+	char name[NAME_MAX_];
+
+	if (seg_open(s, l, g) < 0)
+		note_error(s, "open", seg_name(l, g->no, name));
 	return g->fd;
 }
 
@@ -125,18 +146,31 @@ static void seg_close(struct seg *g)
 	g->fd = -1;
 }
 
+static struct seg *segs_add(struct segs *a, const struct seg *g)
+{
+	if (a->n == a->cap) {
+		a->cap = a->cap ? a->cap * 2 : 8;
+		a->v = realloc(a->v, a->cap * sizeof(*a->v));
+		if (a->v == NULL)
+			fatal("out of memory for %u spool segments", a->cap);
+	}
+	a->v[a->n] = *g;
+	return &a->v[a->n++];
+}
+
+static void segs_take_out(struct segs *a, unsigned i)
+{
+	memmove(&a->v[i], &a->v[i + 1], (a->n - i - 1) * sizeof(*a->v));
+	a->n--;
+}
+
 static struct seg *seg_push(struct lane *l, uint32_t no)
 {
-	if (l->n == l->cap) {
-		l->cap = l->cap ? l->cap * 2 : 8;
-		l->segs = realloc(l->segs, l->cap * sizeof(*l->segs));
-		if (l->segs == NULL)
-			fatal("out of memory for %u spool segments", l->cap);
-	}
-	l->segs[l->n] = (struct seg){.no = no, .fd = -1};
+	struct seg g = {.no = no, .begin = HEAD_BYTES, .fd = -1};
+
 	if (l->next_no <= no)
 		l->next_no = no + 1;
-	return &l->segs[l->n++];
+	return segs_add(&l->segs, &g);
 }
 
 static int pwrite_all(int fd, const char *p, size_t len, off_t at)
@@ -166,29 +200,27 @@ static int head_write(int fd, uint32_t pos)
 }
 
 /* Position of a segment; its start where the head is damaged. */
-static uint32_t head_read(struct spool *s, int fd)
+static int head_read(struct seg *g, bool *damaged_r)
 {
 	uint32_t w[4];
+	ssize_t n = pread(g->fd, w, sizeof(w), 0);
 
-	if (pread(fd, w, sizeof(w), 0) == sizeof(w) &&
-		w[0] == htole32(HEAD_MAGIC) &&
-		w[2] == htole32(spool_crc32c(0, w, 8)) &&
-		le32toh(w[1]) >= HEAD_BYTES)
-		return le32toh(w[1]);
-	s->damage++;
-	return HEAD_BYTES;
+	if (n < 0)
+		return -1;
+	*damaged_r = n != sizeof(w) || w[0] != htole32(HEAD_MAGIC) ||
+		     w[2] != htole32(spool_crc32c(0, w, 8)) ||
+		     le32toh(w[1]) < HEAD_BYTES;
+	g->begin = *damaged_r ? HEAD_BYTES : le32toh(w[1]);
+	return 0;
 }
 
 /* ---- removing ----------------------------------------------------------- */
 
 static void seg_forget(struct spool *s, struct lane *l, unsigned i)
 {
-	struct seg *g = &l->segs[i];
-
-	seg_close(g);
-	s->bytes -= g->size;
-	memmove(g, g + 1, (l->n - i - 1) * sizeof(*g));
-	l->n--;
+	seg_close(&l->segs.v[i]);
+	s->bytes -= l->segs.v[i].size;
+	segs_take_out(&l->segs, i);
 }
 
 static void forget_cached(struct lane *l)
@@ -201,7 +233,7 @@ static void forget_cached(struct lane *l)
  * come back with rows.  Cut first, there is nothing else to write back. */
 static void seg_remove(struct spool *s, struct lane *l, unsigned i)
 {
-	struct seg *g = &l->segs[i];
+	struct seg *g = &l->segs.v[i];
 	char name[NAME_MAX_];
 	int fd = seg_fd(s, l, g);
 
@@ -225,7 +257,7 @@ static bool cut_tail(struct spool *s, struct lane *l)
 	forget_cached(l);
 	n = g->unread;
 	if (g->rows == n && g->no != l->cur.segment) {
-		seg_remove(s, l, l->n - 1);
+		seg_remove(s, l, l->segs.n - 1);
 	} else {
 		int fd = seg_fd(s, l, g);
 		uint32_t to = g->no == l->cur.segment ? l->cur.end : HEAD_BYTES;
@@ -262,10 +294,11 @@ void spool_trim(struct spool *s)
 		int fd;
 
 		/* one that is still written stays until it is half full */
-		while (l->n > 0 && l->segs[0].rows == 0 &&
-			(l->n > 1 || l->segs[0].size > s->segment_bytes / 2))
+		while (l->segs.n > 0 && l->segs.v[0].rows == 0 &&
+			(l->segs.n > 1 ||
+				l->segs.v[0].size > s->segment_bytes / 2))
 			seg_remove(s, l, 0);
-		g = l->n > 0 ? &l->segs[0] : NULL;
+		g = l->segs.n > 0 ? l->segs.v : NULL;
 		if (g == NULL || g->no != l->done.segment ||
 			(l->done.segment == l->done_on_disk.segment &&
 				l->done.end == l->done_on_disk.end))
@@ -350,7 +383,9 @@ static int lane_write(struct spool *s, struct lane *l)
 	char name[NAME_MAX_];
 	int fd;
 
-	if (g == NULL || g->size + l->out.len > s->segment_bytes)
+	/* not behind the reader, who may have passed one that went away */
+	if (g == NULL || g->size + l->out.len > s->segment_bytes ||
+		g->no < l->cur.segment)
 		g = seg_new(s, l);
 	if (g == NULL || (fd = seg_fd(s, l, g)) < 0)
 		return -1;
@@ -389,8 +424,8 @@ static bool lane_commit(struct spool *s, struct lane *l)
 /* Rows that are stored already need no care. */
 static void sync_lane(struct spool *s, struct lane *l)
 {
-	for (unsigned i = 0; i < l->n; i++) {
-		struct seg *g = &l->segs[i];
+	for (unsigned i = 0; i < l->segs.n; i++) {
+		struct seg *g = &l->segs.v[i];
 		int fd;
 
 		if (!g->dirty || g->rows == 0 || (fd = seg_fd(s, l, g)) < 0)
@@ -431,10 +466,16 @@ unsigned spool_commit(struct spool *s)
 
 /* ---- reading ------------------------------------------------------------ */
 
+enum found {
+	REC_FOUND,
+	REC_END,   /* of the segment */
+	REC_FAILED /* the system did not read it, see errno */
+};
+
 /* Bytes of the segment from off on, as many as are at hand; at least `want`
- * unless the segment or the disk ends before. */
-static struct str view(struct spool *s, struct lane *l, struct seg *g,
-	uint32_t off, size_t want)
+ * unless the segment ends before.  -1: it cannot be read. */
+static int view(struct spool *s, struct lane *l, struct seg *g, uint32_t off,
+	size_t want, struct str *v_r)
 {
 	size_t n = g->size - off;
 	ssize_t got;
@@ -442,43 +483,49 @@ static struct str view(struct spool *s, struct lane *l, struct seg *g,
 
 	if (want > n)
 		want = n;
-	if (l->out_at.segment == g->no && off >= l->out_at.end)
-		return (struct str){l->out.p + (off - l->out_at.end), n};
+	if (l->out_at.segment == g->no && off >= l->out_at.end) {
+		*v_r = (struct str){l->out.p + (off - l->out_at.end), n};
+		return 0;
+	}
 	if (l->chunk_at.segment == g->no && off >= l->chunk_at.end &&
-		off - l->chunk_at.end + want <= l->chunk.len)
-		return (struct str){l->chunk.p + (off - l->chunk_at.end),
+		off - l->chunk_at.end + want <= l->chunk.len) {
+		*v_r = (struct str){l->chunk.p + (off - l->chunk_at.end),
 			l->chunk.len - (off - l->chunk_at.end)};
+		return 0;
+	}
 	if (n > CHUNK_BYTES)
 		n = CHUNK_BYTES;
 	buf_reset(&l->chunk);
-	fd = seg_fd(s, l, g);
+	l->chunk_at.segment = 0;
+	fd = seg_open(s, l, g);
 	got = fd < 0 ? -1 : pread(fd, buf_reserve(&l->chunk, n), n, off);
-	if (got < 0) {
-		note_error(s, "read", evidence_class_name(l->cls));
-		got = 0;
-	}
+	if (got < 0)
+		return -1;
 	l->chunk.len = (size_t)got;
 	l->chunk_at = (struct spool_pos){g->no, off};
-	return buf_str(&l->chunk);
+	*v_r = buf_str(&l->chunk);
+	return 0;
 }
 
 /*
- * The next sound record of a segment from *off on; false at its end.  What
- * stands before it and is no record is damaged.
+ * The next sound record of a segment from *off on.  What was read before it
+ * and is no record is damaged.
  */
-static bool find_record(struct spool *s, struct lane *l, struct seg *g,
+static enum found find_record(struct spool *s, struct lane *l, struct seg *g,
 	uint32_t *off, struct spool_rec *rec_r, bool *damaged_r)
 {
 	size_t want = SPOOL_REC_HEAD, len;
 
 	*damaged_r = false;
 	while (*off < g->size) {
-		struct str v = view(s, l, g, *off, want);
+		struct str v;
 
+		if (view(s, l, g, *off, want, &v) < 0)
+			return REC_FAILED;
 		switch (spool_rec_read(v, l->cls, rec_r, &len)) {
 		case SPOOL_SOUND:
 			*off += (uint32_t)len;
-			return true;
+			return REC_FOUND;
 		case SPOOL_SHORT:
 			if (want < SPOOL_REC_MAX && v.len < g->size - *off &&
 				v.len < SPOOL_REC_MAX) {
@@ -493,7 +540,7 @@ static bool find_record(struct spool *s, struct lane *l, struct seg *g,
 			break;
 		}
 	}
-	return false;
+	return REC_END;
 }
 
 /* Rows that cannot be found any more. */
@@ -512,16 +559,56 @@ static void count_damaged(struct lane *l, struct seg *g)
 		evidence_class_name(l->cls), n);
 }
 
+/*
+ * A segment that cannot be read leaves the lane and stays on disk, its bytes
+ * counted: only what was read may be called damaged (spool_reclaim).
+ */
+static void put_away(struct spool *s, struct lane *l, unsigned i)
+{
+	struct seg g = l->segs.v[i];
+	char name[NAME_MAX_];
+
+	log_error("spool segment %s cannot be read, left alone and tried again",
+		seg_name(l, g.no, name));
+	metric_inc(M_SPOOL_ERRORS);
+	metric_inc(M_SPOOL_UNREADABLE);
+	forget_cached(l);
+	seg_close(&g);
+	segs_take_out(&l->segs, i);
+	l->rows -= g.rows;
+	g.rows = g.unread = 0;
+	segs_add(&l->away, &g);
+	s->reclaim_wait_ms = RECLAIM_MIN_MS;
+	s->reclaim_ms = clock_mono_ms() + RECLAIM_MIN_MS;
+	metric_set(M_EV_SPOOLED_AUDIT + l->cls, l->rows);
+}
+
+/* Rows of it that were read are waited for: their end moves its position. */
+static void reading_failed(struct spool *s, struct lane *l, struct seg *g)
+{
+	int saved = errno;
+
+	if (g->rows > g->unread)
+		return;
+	spool_trim(s);
+	for (unsigned i = 0; i < l->segs.n; i++)
+		if (l->segs.v[i].unread > 0) {
+			errno = saved;
+			put_away(s, l, i);
+			return;
+		}
+}
+
 /* The segment that is read, or the next one behind it. */
 static struct seg *seg_reading(struct lane *l)
 {
-	for (unsigned i = 0; i < l->n; i++) {
-		struct seg *g = &l->segs[i];
+	for (unsigned i = 0; i < l->segs.n; i++) {
+		struct seg *g = &l->segs.v[i];
 
 		if (g->no < l->cur.segment)
 			continue;
 		if (g->no > l->cur.segment)
-			l->cur = (struct spool_pos){g->no, HEAD_BYTES};
+			l->cur = (struct spool_pos){g->no, g->begin};
 		if (g->unread > 0)
 			return g;
 	}
@@ -536,20 +623,23 @@ bool spool_next(struct spool *s, enum evidence_class cls, struct spool_row *r)
 
 	while ((g = seg_reading(l)) != NULL) {
 		uint32_t off = l->cur.end;
-		bool found = find_record(s, l, g, &off, &r->rec, &damaged);
+		enum found found =
+			find_record(s, l, g, &off, &r->rec, &damaged);
 
+		if (found == REC_FAILED) {
+			reading_failed(s, l, g);
+			return false;
+		}
 		if (damaged)
 			metric_inc(M_SPOOL_DAMAGED);
 		l->cur.end = off;
-		if (!found) {
+		if (found == REC_END) {
 			count_damaged(l, g);
 			continue;
 		}
 		g->unread--;
 		r->pos = l->cur;
-		r->is_old = r->pos.segment < l->old_end.segment ||
-			    (r->pos.segment == l->old_end.segment &&
-				    r->pos.end <= l->old_end.end);
+		r->is_old = off <= g->old_end;
 		return true;
 	}
 	return false;
@@ -609,13 +699,19 @@ static int list_segments(struct spool *s, struct err *err_r)
 			seg_push(l, no);
 	closedir(d);
 	for (unsigned c = 0; c < EV_CLASS_CNT; c++)
-		if (s->lanes[c].n > 1)
-			qsort(s->lanes[c].segs, s->lanes[c].n,
+		if (s->lanes[c].segs.n > 1)
+			qsort(s->lanes[c].segs.v, s->lanes[c].segs.n,
 				sizeof(struct seg), by_number);
 	return 0;
 }
 
-/* Nothing in it can be read: kept for those who want to look. */
+static void note_damage(struct spool *s, uint64_t cnt)
+{
+	s->damage += cnt;
+	metric_add(M_SPOOL_DAMAGED, cnt);
+}
+
+/* Nothing in it is a record: kept for those who want to look. */
 static void set_aside(struct spool *s, struct lane *l, struct seg *g)
 {
 	char name[NAME_MAX_], aside[NAME_MAX_ + 4];
@@ -633,9 +729,10 @@ static void set_aside(struct spool *s, struct lane *l, struct seg *g)
 static void cut_end(
 	struct spool *s, struct lane *l, struct seg *g, uint32_t end)
 {
-	bool torn = g == last(l) && g->size - end < CHUNK_BYTES;
+	bool torn = g->no == l->next_no - 1 && g->size - end < CHUNK_BYTES;
 
-	s->damage += !torn;
+	l->lost++;
+	note_damage(s, !torn);
 	if (g->rows == 0 && !torn) {
 		set_aside(s, l, g);
 		return;
@@ -647,68 +744,150 @@ static void cut_end(
 	g->size = end;
 }
 
-/* Counts the rows of a segment, cuts what is no record at its end. */
-static void scan_segment(struct spool *s, struct lane *l, struct seg *g)
+/* Counts the rows of a segment, cuts what is no record at its end.  -1: it
+ * cannot be read, nothing was changed. */
+static int scan_segment(struct spool *s, struct lane *l, struct seg *g)
 {
-	int fd = seg_fd(s, l, g);
+	uint32_t off, end, stretches = 0, rows = 0;
 	struct spool_rec rec;
-	uint32_t off, end;
+	enum found found;
+	char name[NAME_MAX_];
 	bool damaged;
 	struct stat st;
 
-	if (fd < 0 || fstat(fd, &st) < 0 || st.st_size < HEAD_BYTES)
-		return; /* begun and not finished, or not ours */
+	if (fstatat(s->dir_fd, seg_name(l, g->no, name), &st, 0) < 0)
+		return -1;
+	if (!S_ISREG(st.st_mode)) {
+		errno = EINVAL;
+		return -1;
+	}
 	g->size = st.st_size > UINT32_MAX ? UINT32_MAX : (uint32_t)st.st_size;
-	off = end = head_read(s, fd);
-	if (off > g->size)
-		return;
-	if (l->cur.segment == 0)
-		l->cur = l->done = (struct spool_pos){g->no, off};
-	while (find_record(s, l, g, &off, &rec, &damaged)) {
-		s->damage += damaged;
-		g->rows++;
+	if (seg_open(s, l, g) < 0)
+		return -1;
+	if (g->size < HEAD_BYTES)
+		return 0; /* begun and not finished */
+	if (head_read(g, &damaged) < 0)
+		return -1;
+	if (g->begin > g->size)
+		return 0;
+	off = end = g->begin;
+	while ((found = find_record(s, l, g, &off, &rec, &damaged)) ==
+		REC_FOUND) {
+		stretches += damaged;
+		rows++;
 		end = off;
 	}
+	forget_cached(l);
+	if (found == REC_FAILED)
+		return -1;
+	l->lost += stretches;
+	g->rows = g->unread = rows;
+	l->rows += rows;
+	note_damage(s, stretches);
 	if (end < g->size)
 		cut_end(s, l, g, end);
-	g->unread = g->rows;
-	l->rows += g->rows;
-	forget_cached(l);
-	if (g != last(l))
-		seg_close(g);
+	g->old_end = g->size;
+	return 0;
+}
+
+static void scan_lane(struct spool *s, struct lane *l)
+{
+	for (unsigned i = l->segs.n; i-- > 0;) {
+		struct seg *g = &l->segs.v[i];
+		int rc = scan_segment(s, l, g);
+
+		s->bytes += g->size;
+		/* rows are removed in order, so the rest starts at a row */
+		if (rc < 0)
+			put_away(s, l, i);
+		else if (g->is_aside)
+			seg_forget(s, l, i);
+		else if (g->rows == 0)
+			seg_remove(s, l, i);
+		else if (g != last(l))
+			seg_close(g);
+	}
+	if (l->segs.n > 0)
+		l->cur = l->done =
+			(struct spool_pos){l->segs.v[0].no, l->segs.v[0].begin};
+	metric_set(M_EV_SPOOLED_AUDIT + l->cls, l->rows);
 }
 
 static void scan(struct spool *s)
 {
 	for (unsigned c = 0; c < EV_CLASS_CNT; c++) {
-		struct lane *l = &s->lanes[c];
-
-		for (unsigned i = 0; i < l->n; i++) {
-			scan_segment(s, l, &l->segs[i]);
-			s->bytes += l->segs[i].size;
-		}
-		/* rows are removed in order, so the rest starts at a row */
-		for (unsigned i = l->n; i-- > 0;)
-			if (l->segs[i].is_aside)
-				seg_forget(s, l, i);
-			else if (l->segs[i].rows == 0)
-				seg_remove(s, l, i);
-		if (l->n == 0)
-			l->cur = l->done = (struct spool_pos){0, 0};
-		else if (l->cur.segment < l->segs[0].no)
-			l->cur = l->done =
-				(struct spool_pos){l->segs[0].no, HEAD_BYTES};
-		if (last(l) != NULL)
-			l->old_end =
-				(struct spool_pos){last(l)->no, last(l)->size};
-		metric_set(M_EV_SPOOLED_AUDIT + c, l->rows);
+		scan_lane(s, &s->lanes[c]);
 		shm_beat();
 	}
-	if (s->damage > 0) {
-		metric_add(M_SPOOL_DAMAGED, s->damage);
+	if (s->damage > 0)
 		log_warnx("damaged stretches in the spool skipped cnt=%llu",
 			(unsigned long long)s->damage);
+}
+
+/* It comes back as the newest of its lane, whose reader may have passed it. */
+static int rename_newest(struct spool *s, struct lane *l, struct seg *g)
+{
+	char old[NAME_MAX_], name[NAME_MAX_];
+
+	if (g->is_aside)
+		return 0;
+	seg_name(l, g->no, old);
+	seg_name(l, l->next_no, name);
+	if (renameat(s->dir_fd, old, s->dir_fd, name) < 0) {
+		note_error(s, "rename", old);
+		return -1;
 	}
+	g->no = l->next_no++;
+	log_info("spool segment %s is read again, now %s rows=%u", old, name,
+		g->rows);
+	return 0;
+}
+
+/* False: it still cannot be read. */
+static bool reclaim(struct spool *s, struct lane *l, unsigned i)
+{
+	struct seg g = l->away.v[i];
+	bool back;
+
+	s->bytes -= g.size;
+	back = scan_segment(s, l, &g) == 0;
+	s->bytes += g.size;
+	if (back && rename_newest(s, l, &g) < 0) {
+		l->rows -= g.rows;
+		g.rows = g.unread = 0;
+		back = false;
+	}
+	if (!back) {
+		seg_close(&g);
+		l->away.v[i] = g;
+		return false;
+	}
+	segs_take_out(&l->away, i);
+	segs_add(&l->segs, &g);
+	if (g.is_aside)
+		seg_forget(s, l, l->segs.n - 1);
+	else if (g.rows == 0)
+		seg_remove(s, l, l->segs.n - 1);
+	metric_set(M_EV_SPOOLED_AUDIT + l->cls, l->rows);
+	return true;
+}
+
+unsigned spool_reclaim(struct spool *s)
+{
+	uint64_t now_ms = clock_mono_ms();
+	unsigned back = 0;
+
+	if (now_ms < s->reclaim_ms)
+		return 0;
+	for (unsigned c = 0; c < EV_CLASS_CNT; c++)
+		for (unsigned i = s->lanes[c].away.n; i-- > 0;)
+			if (reclaim(s, &s->lanes[c], i))
+				back |= 1u << c;
+	s->reclaim_wait_ms *= 2;
+	if (s->reclaim_wait_ms > RECLAIM_MAX_MS)
+		s->reclaim_wait_ms = RECLAIM_MAX_MS;
+	s->reclaim_ms = now_ms + s->reclaim_wait_ms;
+	return back;
 }
 
 static int take_lock(struct spool *s, struct err *err_r)
@@ -781,9 +960,10 @@ void spool_close(struct spool **sp)
 	for (unsigned c = 0; c < EV_CLASS_CNT; c++) {
 		struct lane *l = &s->lanes[c];
 
-		for (unsigned i = 0; i < l->n; i++)
-			seg_close(&l->segs[i]);
-		free(l->segs);
+		for (unsigned i = 0; i < l->segs.n; i++)
+			seg_close(&l->segs.v[i]);
+		free(l->segs.v);
+		free(l->away.v);
 		buf_fini(&l->out);
 		buf_fini(&l->chunk);
 	}
@@ -799,18 +979,21 @@ void spool_close(struct spool **sp)
 void spool_tick(struct spool *s)
 {
 	uint64_t now_ms = clock_mono_ms();
-	unsigned segments = 0;
+	unsigned segments = 0, away = 0;
 
 	if (s->conf.fsync_ms >= 0 &&
 		now_ms - s->synced_ms >= (uint64_t)s->conf.fsync_ms)
 		sync_lanes(s);
 	if (now_ms - s->free_checked_ms >= FREE_CHECK_MS)
 		check_free(s, now_ms);
-	for (unsigned c = 0; c < EV_CLASS_CNT; c++)
-		segments += s->lanes[c].n;
+	for (unsigned c = 0; c < EV_CLASS_CNT; c++) {
+		segments += s->lanes[c].segs.n + s->lanes[c].away.n;
+		away += s->lanes[c].away.n;
+	}
 	metric_set(M_SPOOL_BYTES, s->bytes);
 	metric_set(M_SPOOL_LIMIT, s->conf.bytes_max);
 	metric_set(M_SPOOL_SEGMENTS, segments);
+	metric_set(M_SPOOL_AWAY, away);
 }
 
 uint64_t spool_rows(const struct spool *s, enum evidence_class cls)
@@ -822,8 +1005,8 @@ uint64_t spool_unread(const struct spool *s, enum evidence_class cls)
 {
 	uint64_t n = 0;
 
-	for (unsigned i = 0; i < s->lanes[cls].n; i++)
-		n += s->lanes[cls].segs[i].unread;
+	for (unsigned i = 0; i < s->lanes[cls].segs.n; i++)
+		n += s->lanes[cls].segs.v[i].unread;
 	return n;
 }
 
@@ -835,4 +1018,14 @@ uint64_t spool_bytes(const struct spool *s)
 uint64_t spool_damage(const struct spool *s)
 {
 	return s->damage;
+}
+
+uint64_t spool_lost(const struct spool *s, enum evidence_class cls)
+{
+	return s->lanes[cls].lost;
+}
+
+unsigned spool_away(const struct spool *s, enum evidence_class cls)
+{
+	return s->lanes[cls].away.n;
 }

@@ -8,6 +8,10 @@
  * arrival.  A segment begins with the position up to which its rows are done;
  * there is no other file.  Rows leave a lane in its order.
  *
+ * A segment that the system does not let us read stays where it is and counts
+ * as unreadable; it is tried again until it can be read.  Damaged is only what
+ * was read and is no record.
+ *
  * A failing or full disk costs rows, never the service: what spool_commit
  * did not keep is the caller's.  At the cap or the least free space a row
  * drives out the newest rows of the classes below its rank (evidence.h).
@@ -62,10 +66,18 @@ void spool_trim(struct spool *s);
 /* Once a second or more often: fsync when due, free space, gauges. */
 void spool_tick(struct spool *s);
 
+/* When due, tries again what could not be read.  Bit c of the result: rows of
+ * class c may have come back, as old ones. */
+unsigned spool_reclaim(struct spool *s);
+
 uint64_t spool_rows(const struct spool *s, enum evidence_class cls);
 uint64_t spool_unread(const struct spool *s, enum evidence_class cls);
 uint64_t spool_bytes(const struct spool *s);
-/* Damaged stretches that spool_open found. */
+/* Damaged stretches that were found on opening. */
 uint64_t spool_damage(const struct spool *s);
+/* Rows of the class at least that they were; a torn end is one, too. */
+uint64_t spool_lost(const struct spool *s, enum evidence_class cls);
+/* Segments of the class that cannot be read now. */
+unsigned spool_away(const struct spool *s, enum evidence_class cls);
 
 #endif

@@ -6,12 +6,19 @@
  */
 #include <criterion/criterion.h>
 #include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <signal.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/log.h"
@@ -288,6 +295,203 @@ Test(spool, damage_while_running_is_counted)
 	cr_assert_not(get(EV_ERROR, &n, &pos));
 	cr_assert_eq(spool_rows(rig.s, EV_ERROR), 0);
 	cr_assert_eq(metric_evidence_dropped_slot(0, EV_ERROR) - before, 1);
+}
+
+/* From now on the kernel answers every pread(2) of this process with EIO. */
+static int refuse_reads(void)
+{
+	struct sock_filter code[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS,
+			offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, __NR_pread64, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EIO),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+	struct sock_fprog prog = {NELEM(code), code};
+
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+		return -1;
+	return prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &prog);
+}
+
+/* 0: nothing is lost for a process whose reads fail; it goes on writing. */
+static int open_unreadable(void)
+{
+	uint64_t unreadable = metric_slot(0, M_SPOOL_UNREADABLE);
+	struct err err;
+
+	log_set_fd(-1);
+	if (refuse_reads() < 0)
+		return 1;
+	rig.s = spool_open(&rig.conf, &err);
+	if (rig.s == NULL)
+		return 2;
+	if (spool_rows(rig.s, EV_ERROR) != 0 ||
+		spool_away(rig.s, EV_ERROR) != 3)
+		return 3;
+	if (metric_slot(0, M_SPOOL_UNREADABLE) - unreadable != 3 ||
+		spool_damage(rig.s) != 0)
+		return 4;
+	return put(EV_ERROR, 300, 10000) == 0 ? 0 : 5;
+}
+
+Test(spool, a_segment_that_reads_as_eio_stays)
+{
+	struct spool_pos pos;
+	int status = -1;
+	uint32_t n;
+	pid_t pid;
+
+	rig.conf.bytes_max = 16u << 20; /* segments of 1 MiB */
+	open_spool();
+	for (uint32_t i = 0; i < 300; i++)
+		cr_assert_eq(put(EV_ERROR, i, 10000), 0);
+	spool_close(&rig.s);
+	pid = fork();
+	if (pid == 0)
+		_exit(open_unreadable());
+	cr_assert_eq(waitpid(pid, &status, 0), pid);
+	cr_assert(WIFEXITED(status));
+	cr_assert_eq(WEXITSTATUS(status), 0, "%d", WEXITSTATUS(status));
+	open_spool();
+	cr_assert_eq(spool_damage(rig.s), 0);
+	for (uint32_t i = 0; i <= 300; i++) {
+		cr_assert(get(EV_ERROR, &n, &pos));
+		cr_assert_eq(n, i);
+	}
+	cr_assert_not(get(EV_ERROR, &n, &pos));
+}
+
+static void move_file(const char *from, const char *to)
+{
+	char a[512], b[512];
+
+	snprintf(a, sizeof(a), "%s/%s", rig.dir, from);
+	snprintf(b, sizeof(b), "%s/%s", rig.dir, to);
+	cr_assert_eq(rename(a, b), 0);
+}
+
+/* A link to itself can be opened by nobody, not even by root. */
+static void make_unreadable(const char *name)
+{
+	char path[512];
+
+	move_file(name, "kept");
+	snprintf(path, sizeof(path), "%s/%s", rig.dir, name);
+	cr_assert_eq(symlink(name, path), 0);
+}
+
+static void await_reclaim(void)
+{
+	unsigned back = 0;
+
+	for (int i = 0; i < 3000 && back == 0; i++) {
+		back = spool_reclaim(rig.s);
+		usleep(10000);
+	}
+	cr_assert_eq(back, 1u << EV_ERROR);
+}
+
+Test(spool, a_segment_that_cannot_be_opened_comes_back)
+{
+	bool seen[400] = {false};
+	struct spool_pos pos;
+	uint32_t n;
+
+	rig.conf.bytes_max = 16u << 20;
+	open_spool();
+	for (uint32_t i = 0; i < 300; i++)
+		cr_assert_eq(put(EV_ERROR, i, 10000), 0);
+	for (uint32_t i = 0; i < 10; i++) {
+		cr_assert(get(EV_ERROR, &n, &pos));
+		spool_done(rig.s, EV_ERROR, pos);
+	}
+	spool_trim(rig.s);
+	spool_close(&rig.s);
+	make_unreadable(FIRST);
+	open_spool();
+	cr_assert_eq(spool_away(rig.s, EV_ERROR), 1);
+	cr_assert_eq(spool_rows(rig.s, EV_ERROR), 300 - 104);
+	for (uint32_t i = 104; i < 250; i++) {
+		cr_assert(get(EV_ERROR, &n, &pos));
+		cr_assert_eq(n, i);
+		spool_done(rig.s, EV_ERROR, pos);
+	}
+	spool_trim(rig.s);
+	move_file("kept", FIRST);
+	await_reclaim();
+	cr_assert_eq(spool_away(rig.s, EV_ERROR), 0);
+	cr_assert_eq(spool_rows(rig.s, EV_ERROR), 94 + 50);
+	for (uint32_t i = 300; i < 400; i++)
+		cr_assert_eq(put(EV_ERROR, i, 10000), 0);
+	for (unsigned i = 0; i < 244; i++) {
+		cr_assert(get(EV_ERROR, &n, &pos));
+		cr_assert(n < 400 && !seen[n]);
+		cr_assert((n >= 10 && n < 104) || n >= 250, "row %u", n);
+		seen[n] = true;
+		spool_done(rig.s, EV_ERROR, pos);
+	}
+	cr_assert_not(get(EV_ERROR, &n, &pos));
+	spool_trim(rig.s);
+	open_spool();
+	cr_assert_eq(spool_rows(rig.s, EV_ERROR), 0);
+	cr_assert_eq(spool_damage(rig.s), 0);
+}
+
+/* The descriptor of a file of the spool that is open. */
+static int open_fd(const char *name)
+{
+	char fd_path[64], target[512], path[512];
+
+	snprintf(path, sizeof(path), "%s/%s", rig.dir, name);
+	for (int fd = 3; fd < 256; fd++) {
+		ssize_t len;
+
+		snprintf(fd_path, sizeof(fd_path), "/proc/self/fd/%d", fd);
+		len = readlink(fd_path, target, sizeof(target) - 1);
+		if (len < 0)
+			continue;
+		target[len] = '\0';
+		if (strcmp(target, path) == 0)
+			return fd;
+	}
+	cr_assert_fail("%s is not open", path);
+	return -1;
+}
+
+/* The segment is on no descriptor that may be read. */
+Test(spool, a_read_that_fails_while_running_is_no_damage)
+{
+	uint64_t before = metric_evidence_dropped_slot(0, EV_ERROR);
+	struct spool_pos pos;
+	char path[512];
+	uint32_t n;
+	int fd;
+
+	open_spool();
+	for (uint32_t i = 0; i < 200; i++)
+		cr_assert_eq(put(EV_ERROR, i, 10000), 0);
+	open_spool(); /* nothing is at hand in memory */
+	cr_assert(get(EV_ERROR, &n, &pos));
+	snprintf(path, sizeof(path), "%s/%s", rig.dir, FIRST);
+	fd = open(path, O_WRONLY);
+	cr_assert_geq(fd, 0);
+	cr_assert_geq(dup2(fd, open_fd(FIRST)), 0);
+	while (get(EV_ERROR, &n, &pos))
+		;
+	cr_assert_lt(n, 199, "not all of it is at hand");
+	cr_assert_eq(spool_rows(rig.s, EV_ERROR), 200, "it waits");
+	for (uint32_t i = 0; i <= n; i++)
+		spool_done(rig.s, EV_ERROR, pos);
+	cr_assert_not(get(EV_ERROR, &n, &pos));
+	cr_assert_eq(spool_away(rig.s, EV_ERROR), 1);
+	cr_assert_eq(metric_evidence_dropped_slot(0, EV_ERROR), before);
+	await_reclaim();
+	cr_assert_eq(spool_rows(rig.s, EV_ERROR), 200 - n - 1);
+	for (uint32_t i = n + 1; i < 200; i++) {
+		cr_assert(get(EV_ERROR, &n, &pos));
+		cr_assert_eq(n, i);
+	}
 }
 
 static void count_bad(const char *path, void *arg)
