@@ -226,4 +226,22 @@ subtest 'a worker is killed, the server leaves' => sub {
 		$rows, 'rows of the last moment are written out');
 };
 
+subtest 'what is masked is in no part of a row' => sub {
+	$d = start('evidence.mask' => 'n');
+	is_deeply(award(0, 3), { 200 => 1, 400 => 1 }, 'runs');
+	ok(Gamed::Daemon::eventually(sub {
+		(ledger())[1] >= 4;
+	}), 'stored with their audit rows');
+	my %row = map { split /=/, $_, 2 } split /\n/, $pg->psql(q{
+		SELECT status || '=' || jsonb_build_array(data->'n',
+			fields->'data.n', (SELECT jsonb_agg(t->'value')
+				FROM jsonb_array_elements(trace) t))
+		FROM strategyexecutionlog ORDER BY created_at DESC LIMIT 2});
+	is($row{error}, '["***", "***", ["***", 0, true, true, 12, "***", "***"]]',
+		'a failure: field, operands');
+	is($row{ok}, '["***", "***", ["***", 0, true, true, 12, "***", "***", 4.0]]',
+		'a success: field, what is made of it; the points stand');
+	is($d->stop, 0, 'leaves');
+};
+
 done_testing;

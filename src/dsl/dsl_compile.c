@@ -113,10 +113,19 @@ static uint32_t enter_id(
 	return CNT(c->nodes, struct dsl_node) - 1;
 }
 
+static struct dsl_node *node_at(struct compiler *c, uint32_t i)
+{
+	return (struct dsl_node *)(void *)c->nodes.p + i;
+}
+
 static uint32_t enter(struct compiler *c, const struct jv *n, int depth)
 {
-	return enter_id(c, dsl_kind_of(jv_member(n, "type")),
-		jv_member(n, "id")->u.s, depth);
+	enum dsl_kind k = dsl_kind_of(jv_member(n, "type"));
+	uint32_t node = enter_id(c, k, jv_member(n, "id")->u.s, depth);
+
+	if (k == DSL_N_FIELD)
+		node_at(c, node)->at = field_add(c, jv_member(n, "path")->u.s);
+	return node;
 }
 
 static uint32_t emit(struct compiler *c, enum dsl_op op, uint32_t node,
@@ -380,8 +389,7 @@ static void emit_rule(struct compiler *c, const struct jv *n)
 	uint32_t j;
 
 	buf_init(&jumps, 0);
-	((struct dsl_node *)(void *)c->nodes.p)[node].arm =
-		CNT(c->arms, struct dsl_arm);
+	node_at(c, node)->at = CNT(c->arms, struct dsl_arm);
 	arm_open(c, DSL_ARM_THEN, id, 0);
 	emit_cond(c, jv_member(n, "when"), RULE_DEPTH + 1);
 	test = emit(c, DSL_OP_WHEN, node, 0, 0);

@@ -782,7 +782,7 @@ static inline __attribute__((always_inline)) int run_code(
 			if (!truth)
 				goto jump;
 			if (r->arms != NULL)
-				r->arms[p->nodes[ins->node].arm] |=
+				r->arms[p->nodes[ins->node].at] |=
 					DSL_ARM_TAKEN;
 			TRACE_BOOL(true, DSL_BR_MATCH, 0);
 			break;
@@ -790,7 +790,7 @@ static inline __attribute__((always_inline)) int run_code(
 			if (!truth)
 				goto jump;
 			if (r->arms != NULL)
-				r->arms[p->nodes[ins->node].arm + 1 + ins->b] |=
+				r->arms[p->nodes[ins->node].at + 1 + ins->b] |=
 					DSL_ARM_TAKEN;
 			TRACE_BOOL(true, DSL_BR_ELSEIF, ins->b);
 			break;

@@ -81,7 +81,7 @@ struct dsl_node {
 	struct str id;
 	uint8_t kind;   /* enum dsl_kind */
 	uint16_t depth; /* 0: not checked (program, branch) */
-	uint32_t arm;   /* of a rule: number of its first arm */
+	uint32_t at;    /* of a rule: its first arm; of a field: its slot */
 };
 
 struct dsl_program {

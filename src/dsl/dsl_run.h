@@ -184,6 +184,25 @@ struct str dsl_ent_node_id(
 /* Node type, static. */
 const char *dsl_ent_type(
 	const struct dsl_trace *t, const struct dsl_trace_ent *e);
+/* What the node reads; NULL: it is no field. */
+const struct dsl_field_ref *dsl_ent_field(
+	const struct dsl_trace *t, const struct dsl_trace_ent *e);
+
+/* Follows values of secret fields through a trace, entry by entry in order. */
+struct dsl_taint {
+	bool is_on;
+	uint16_t depth; /* of the value followed */
+};
+/*
+ * True when the value of e is or was made of a secret one.  Truth values and
+ * the points and case name of a run count as not.  is_secret: e is a field
+ * to be followed.  Where entries are missing before e, taint must be
+ * dsl_taint_unknown.
+ */
+bool dsl_taint_step(struct dsl_taint *taint, const struct dsl_trace *t,
+	const struct dsl_trace_ent *e, bool is_secret);
+extern const struct dsl_taint dsl_taint_unknown;
+
 /* "match", "elseif:2", "failed", ...; NULL for none.  out: indexed forms. */
 const char *dsl_branch_text(const struct dsl_trace_ent *e, char out[32]);
 

@@ -45,6 +45,43 @@ const char *dsl_ent_type(
 	return dsl_shapes[t->prog->nodes[e->node].kind].type;
 }
 
+const struct dsl_field_ref *dsl_ent_field(
+	const struct dsl_trace *t, const struct dsl_trace_ent *e)
+{
+	const struct dsl_node *node = &t->prog->nodes[e->node];
+
+	return node->kind == DSL_N_FIELD ? &t->prog->fields[node->at] : NULL;
+}
+
+const struct dsl_taint dsl_taint_unknown = {true, UINT16_MAX};
+
+/* Operands come before what is made of them, which is less deep. */
+bool dsl_taint_step(struct dsl_taint *taint, const struct dsl_trace *t,
+	const struct dsl_trace_ent *e, bool is_secret)
+{
+	const struct dsl_node *node = &t->prog->nodes[e->node];
+
+	if (is_secret) {
+		*taint = (struct dsl_taint){true, node->depth};
+		return true;
+	}
+	if (!taint->is_on || node->depth >= taint->depth ||
+		node->kind == DSL_N_LITERAL || node->kind == DSL_N_FIELD)
+		return false;
+	taint->depth = node->depth;
+	taint->is_on = false;
+	if (e->value.type == JV_BOOL)
+		return false;
+	/* these are the result of the run, but where it failed at them */
+	if ((node->kind == DSL_N_ASSIGN_POINTS ||
+		    node->kind == DSL_N_SET_POINTS ||
+		    node->kind == DSL_N_SET_CASE_NAME) &&
+		e->branch != DSL_BR_FAILED)
+		return false;
+	taint->is_on = dsl_shapes[node->kind].groups & DSL_G_EXPR;
+	return true;
+}
+
 const char *dsl_branch_text(const struct dsl_trace_ent *e, char out[32])
 {
 	switch ((enum dsl_branch)e->branch) {

@@ -164,12 +164,51 @@ struct str svc_evidence_text(struct svc_evidence *e, const struct jv *v)
 static const struct jv masked = {
 	.type = JV_STR, .u.s = {"***", sizeof("***") - 1}};
 
+static bool is_secret(
+	const struct svc_evidence *e, const struct dsl_field_ref *ref)
+{
+	return ref != NULL && ref->field == DSL_F_DATA &&
+	       svc_evidence_is_masked(e, ref->key);
+}
+
+static bool has_secret(const struct svc_evidence *e, const struct jv *v)
+{
+	if (v->type == JV_ARR)
+		for (uint32_t i = 0; i < v->n; i++)
+			if (has_secret(e, &v->u.arr[i]))
+				return true;
+	if (v->type == JV_OBJ)
+		for (uint32_t i = 0; i < v->n; i++)
+			if (svc_evidence_is_masked(e, v->u.obj[i].key) ||
+				has_secret(e, &v->u.obj[i].val))
+				return true;
+	return false;
+}
+
+/* v, or what hides it where a key in it is masked. */
+static const struct jv *without_secrets(
+	const struct svc_evidence *e, const struct jv *v)
+{
+	return e->mask_cnt && has_secret(e, v) ? &masked : v;
+}
+
 static const struct jv *field_value(const struct svc_evidence *e,
 	const struct dsl_field_ref *ref, const struct jv *v)
 {
-	return ref->field == DSL_F_DATA && svc_evidence_is_masked(e, ref->key)
+	return is_secret(e, ref) ? &masked : without_secrets(e, v);
+}
+
+static const struct jv *ent_value(const struct svc_evidence *e,
+	const struct dsl_trace_ent *ent, struct dsl_taint *taint)
+{
+	const struct dsl_trace *t = &e->trace;
+
+	if (!e->mask_cnt)
+		return &ent->value;
+	return dsl_taint_step(
+		       taint, t, ent, is_secret(e, dsl_ent_field(t, ent)))
 		       ? &masked
-		       : v;
+		       : without_secrets(e, &ent->value);
 }
 
 /* ---- the row ---------------------------------------------------------- */
@@ -291,11 +330,13 @@ static uint32_t ent_place(const struct dsl_trace *t, uint32_t i)
 	return i < t->head_cap ? i : t->total - dsl_trace_kept(t) + i;
 }
 
-static void put_trace(const struct dsl_trace *t, struct arena *a,
+static void put_trace(const struct svc_evidence *e, struct arena *a,
 	const struct svc_run *run, struct parent_ent *parent,
 	struct run_rec *rec)
 {
+	const struct dsl_trace *t = &e->trace;
 	const struct engine_phase *phase = parent_phase(run->run);
+	struct dsl_taint taint = {0};
 	uint32_t i, n = 0, cnt = dsl_trace_kept(t);
 	struct run_ent *ents = arena_calloc(a, cnt + 1, sizeof(*ents));
 	char(*branch)[BRANCH_MAX] = arena_calloc(a, cnt + 1, sizeof(*branch));
@@ -310,10 +351,12 @@ static void put_trace(const struct dsl_trace *t, struct arena *a,
 				rec->parent_strategy);
 			phase = NULL;
 		}
+		if (i > 0 && ent_place(t, i) != ent_place(t, i - 1) + 1)
+			taint = dsl_taint_unknown;
 		ents[n].node_id = dsl_ent_node_id(t, ent);
 		ents[n].type = dsl_ent_type(t, ent);
 		ents[n].branch = dsl_branch_text(ent, branch[i]);
-		ents[n++].value = &ent->value;
+		ents[n++].value = ent_value(e, ent, &taint);
 	}
 	if (phase != NULL)
 		put_parent(&ents[n++], parent, phase, rec->parent_strategy);
@@ -389,7 +432,7 @@ static void send_row(struct svc_evidence *e, struct arena *a,
 	put_result(run, &rec);
 	if (s->prog) {
 		put_fields(e, a, run, &rec);
-		put_trace(&e->trace, a, run, &parent, &rec);
+		put_trace(e, a, run, &parent, &rec);
 	}
 	trace_send_run(e->app->trace, is_sample ? EV_SAMPLE : EV_ERROR, &rec);
 }
