@@ -151,10 +151,10 @@ CONF_NUM(trace_sample_rate, "evidence", "sample_rate",
 	"DSL_EXECUTION_LOG_SAMPLE_RATE", 0.05, 0.0, 1.0, 1,
 	"share of the successful runs that is kept")
 CONF_INT(trace_limit, "evidence", "trace_limit", "DSL_EXECUTION_LOG_TRACE_LIMIT",
-	200, -1, 100000, 1, "entries kept of a trace, 0 or less: all")
+	200, -1000000000, 100000, 1, "entries kept of a trace, 0 or less: all")
 CONF_INT(trace_queue_max, "evidence", "queue_max",
-	"DSL_EXECUTION_LOG_QUEUE_MAXSIZE", 1000, 1, 1000000, 1,
-	"rows of a worker not yet taken by the logger")
+	"DSL_EXECUTION_LOG_QUEUE_MAXSIZE", 1000, -1000000000, 1000000, 1,
+	"rows of a worker not yet taken by the logger, at least 1")
 CONF_LIST(trace_mask, "evidence", "mask", "", "", 1,
 	"keys of event data whose values are stored as ***, comma-separated")
 CONF_INT(logger_queue_rows, "evidence", "logger_queue_rows", "", 50000, 100,

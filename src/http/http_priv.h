@@ -66,7 +66,8 @@ int http_req_parse_target(struct http_req *r, struct str target);
 bool http_is_plain(struct str s);
 /* The Connection header lists `close`; evhttp knows it alone only (H11). */
 bool http_req_wants_close(const struct http_req *r);
-/* Takes or makes the correlation id; -1 when the client's is not legal. */
+/* Takes or makes the correlation id; -1 when it was made because the client's
+ * is not legal. */
 int http_req_correlate(struct http_req *r);
 
 #endif

@@ -161,22 +161,27 @@ int http_req_parse_target(struct http_req *r, struct str target)
 	return parse_query(r, r->query_text) < 0 ? 400 : 0;
 }
 
+static bool is_correlation(struct str s)
+{
+	if (s.len == 0 || s.len > HTTP_CORRELATION_MAX)
+		return false;
+	for (size_t i = 0; i < s.len; i++)
+		if (s.p[i] < 0x20 || s.p[i] > 0x7e)
+			return false;
+	return true;
+}
+
 int http_req_correlate(struct http_req *r)
 {
 	struct str given = http_req_header(r, "X-Correlation-ID");
 	struct uuid u;
 
-	if (given.p == NULL || given.len == 0) {
+	if (!is_correlation(given)) {
 		uuid_make_v4(&u);
 		memcpy(r->correlation_id, "srv-", 4);
 		uuid_print(&u, r->correlation_id + 4);
-		return 0;
+		return given.len == 0 ? 0 : -1;
 	}
-	if (given.len > HTTP_CORRELATION_MAX)
-		return -1;
-	for (size_t i = 0; i < given.len; i++)
-		if (given.p[i] < 0x20 || given.p[i] > 0x7e)
-			return -1;
 	memcpy(r->correlation_id, given.p, given.len);
 	r->correlation_id[given.len] = '\0';
 	r->correlation_given = true;

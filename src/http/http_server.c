@@ -484,7 +484,7 @@ static void redirect_slash(struct http_req *r, struct str target)
 		http_reply_redirect(r, to.p);
 }
 
-static void route(struct http_req *r, struct str target)
+static void route(struct http_req *r, struct str target, bool is_correlated)
 {
 	struct http_server *s = r->server;
 	struct str allow;
@@ -504,6 +504,13 @@ static void route(struct http_req *r, struct str target)
 		return;
 	case HTTP_MATCH_OK:
 		break;
+	}
+	if (!is_correlated) {
+		http_reply_error(r, 422,
+			"X-Correlation-ID must be at most %d printable "
+			"characters",
+			HTTP_CORRELATION_MAX);
+		return;
 	}
 	limit = r->route->body == HTTP_BODY_STRATEGY
 			? s->conf.max_strategy_bytes
@@ -539,6 +546,7 @@ static void on_request(struct evhttp_request *ev, void *arg)
 	struct http_req *r = req_new(s);
 	struct evbuffer *in = evhttp_request_get_input_buffer(ev);
 	struct str target = str_from(evhttp_request_get_uri(ev));
+	bool is_correlated;
 	int status;
 
 	r->ev = ev;
@@ -556,19 +564,13 @@ static void on_request(struct evhttp_request *ev, void *arg)
 		s->large_bytes += r->body.len;
 	if (r->body.len > 0)
 		r->body.p = (const char *)evbuffer_pullup(in, -1);
-	if (http_req_correlate(r) < 0) {
-		http_reply_error(r, 422,
-			"X-Correlation-ID must be at most %d printable "
-			"characters",
-			HTTP_CORRELATION_MAX);
-		return;
-	}
+	is_correlated = http_req_correlate(r) == 0;
 	status = http_req_parse_target(r, target);
 	if (status != 0)
 		http_reply_error(
 			r, status, "the request target cannot be understood");
 	else
-		route(r, target);
+		route(r, target, is_correlated);
 }
 
 /* The client of a request that takes too long gets its answer; the handler

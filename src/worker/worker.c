@@ -495,7 +495,10 @@ static void init(const struct inherit *in)
 	struct trace_send_conf trace = {
 		.fd = in->trace_fd,
 		.slot = in->slot,
-		.rows_max = (uint64_t)in->conf->trace_queue_max,
+		/* as the reference: what is below 1 acts as 1 */
+		.rows_max = in->conf->trace_queue_max > 0
+				    ? (uint64_t)in->conf->trace_queue_max
+				    : 1,
 		.audit_max = (uint64_t)in->conf->audit_queue_max,
 		.requests_max = (uint64_t)in->conf->request_queue_max,
 		.ring_bytes = TRACE_RING_BYTES,

@@ -171,6 +171,9 @@ Test(conf, takes_the_environment_as_the_reference_does)
 		{"WEB_CONCURRENCY", "4.5", -1}, {"METRICS_ENABLED", "F", 0},
 		{"METRICS_ENABLED", "", -1}, {"METRICS_ENABLED", " true", -1},
 		{"DSL_EXECUTION_LOG_SAMPLE_RATE", "nan", -1},
+		{"DSL_EXECUTION_LOG_QUEUE_MAXSIZE", "-1", 0},
+		{"DSL_EXECUTION_LOG_QUEUE_MAXSIZE", "many", -1},
+		{"DSL_EXECUTION_LOG_TRACE_LIMIT", "-5", 0},
 		{"ENV", "production", -1}, {"DB_ENGINE", "mysql", -1},
 		{"BIND", "127.0.0.1:81", 0}, {"BIND", "[::1]:81", 0},
 		{"BIND", "81", -1}, {"BIND", "host:81", -1}};
