@@ -68,6 +68,34 @@ int num_parse_double(struct str s, double *v_r)
 	return 0;
 }
 
+/*
+ * The same of a number with few decimals, as most are: n / 10^k, rounded once,
+ * is v.  Below 10^15 no other decimal of 15 digits or less reads as v, so it
+ * is the shortest.  0: v is no such number.
+ */
+static int few_digits(double v, char digits[20], int *exp10_r)
+{
+	static const double power[] = {1, 10, 100, 1e3, 1e4, 1e5, 1e6};
+	uint64_t n;
+	int cnt = 0, k = 0;
+
+	for (;; k++) {
+		if (k == (int)NELEM(power) || v * power[k] >= 1e15)
+			return 0;
+		n = (uint64_t)(v * power[k] + 0.5);
+		if ((double)n / power[k] == v)
+			break;
+	}
+	for (uint64_t rest = n; rest > 0; rest /= 10)
+		cnt++;
+	*exp10_r = cnt - 1 - k;
+	for (int i = cnt; i-- > 0; n /= 10)
+		digits[i] = (char)('0' + n % 10);
+	while (cnt > 1 && digits[cnt - 1] == '0')
+		cnt--;
+	return cnt;
+}
+
 /* Digits and decimal exponent of the shortest round-trip form of |v| > 0. */
 static int shortest_digits(double v, char digits[20], int *exp10_r)
 {
@@ -92,8 +120,8 @@ static int shortest_digits(double v, char digits[20], int *exp10_r)
 
 size_t num_print_double(double v, char out[NUM_DOUBLE_MAX])
 {
-	char digits[20];
-	int n, exp10, len = 0;
+	char digits[20] = {0};
+	int n, exp10 = 0, len = 0;
 
 	if (signbit(v)) {
 		out[len++] = '-';
@@ -103,7 +131,9 @@ size_t num_print_double(double v, char out[NUM_DOUBLE_MAX])
 		memcpy(out + len, "0.0", 4);
 		return (size_t)len + 3;
 	}
-	n = shortest_digits(v, digits, &exp10);
+	n = few_digits(v, digits, &exp10);
+	if (n == 0)
+		n = shortest_digits(v, digits, &exp10);
 	if (exp10 < -4 || exp10 >= 16) {
 		out[len++] = digits[0];
 		if (n > 1) {

@@ -176,11 +176,6 @@ void buf_add_str(struct buf *b, struct str s)
 	buf_add(b, s.p, s.len);
 }
 
-void buf_add_char(struct buf *b, char c)
-{
-	buf_add(b, &c, 1);
-}
-
 void buf_add_u64(struct buf *b, uint64_t v)
 {
 	char text[20], *p = text + sizeof(text);
@@ -212,18 +207,19 @@ void buf_add_decimal(struct buf *b, uint64_t v, unsigned places)
 
 void buf_vprintf(struct buf *b, const char *fmt, va_list ap)
 {
+	size_t room = b->cap - b->len;
 	va_list again;
 	char *to = NULL;
 	int n;
 
 	va_copy(again, ap);
-	n = vsnprintf(NULL, 0, fmt, ap);
+	n = vsnprintf(room ? b->p + b->len : NULL, room, fmt, ap);
 	if (n >= 0)
 		to = buf_reserve(b, (size_t)n + 1);
-	if (to != NULL) {
+	if (to != NULL && (size_t)n >= room)
 		vsnprintf(to, (size_t)n + 1, fmt, again);
+	if (to != NULL)
 		b->len += (size_t)n;
-	}
 	va_end(again);
 }
 

@@ -70,7 +70,6 @@ void buf_reset(struct buf *b);
 char *buf_reserve(struct buf *b, size_t n);
 void buf_add(struct buf *b, const void *p, size_t len);
 void buf_add_str(struct buf *b, struct str s);
-void buf_add_char(struct buf *b, char c);
 void buf_add_u64(struct buf *b, uint64_t v);
 /* v divided by 10^places (below 20), exactly; at least one digit behind the
  * point. */
@@ -84,6 +83,14 @@ void buf_vprintf(struct buf *b, const char *fmt, va_list ap) PRINTF_LIKE(2, 0);
 void buf_add_visible(struct buf *b, struct str s);
 /* Drops the first n bytes (n <= len). */
 void buf_consume(struct buf *b, size_t n);
+
+static inline void buf_add_char(struct buf *b, char c)
+{
+	if (b->limit_bytes == 0 && b->len < b->cap)
+		b->p[b->len++] = c;
+	else
+		buf_add(b, &c, 1);
+}
 
 static inline struct str buf_str(const struct buf *b)
 {

@@ -507,7 +507,7 @@ int trace_row_read(struct trace_row *r, enum evidence_type type,
 	return -1;
 }
 
-/* What stands behind the backslash in COPY's text format; 0: no escape. */
+/* What stands behind the backslash in COPY's text format. */
 static char copy_escape(char c)
 {
 	switch (c) {
@@ -517,26 +517,39 @@ static char copy_escape(char c)
 		return 'r';
 	case '\t':
 		return 't';
-	case '\\':
-		return '\\';
 	default:
-		return 0;
+		return c;
 	}
+}
+
+/* How much of s COPY takes as it is. */
+static size_t copy_plain(struct str s)
+{
+	static const char special[] = {'\\', '\n', '\t', '\r'};
+	size_t len = s.len;
+
+	for (size_t i = 0; i < sizeof(special); i++) {
+		const char *at = memchr(s.p, special[i], len);
+
+		if (at != NULL)
+			len = (size_t)(at - s.p);
+	}
+	return len;
 }
 
 static void add_copy_text(struct buf *b, struct str s)
 {
-	char *to = buf_reserve(b, 2 * s.len);
-	size_t n = 0;
+	while (s.len > 0) {
+		size_t len = copy_plain(s);
 
-	for (size_t i = 0; i < s.len; i++) {
-		char e = copy_escape(s.p[i]);
-
-		if (e != 0)
-			to[n++] = '\\';
-		to[n++] = e != 0 ? e : s.p[i];
+		buf_add(b, s.p, len);
+		s = (struct str){s.p + len, s.len - len};
+		if (s.len == 0)
+			return;
+		buf_add_char(b, '\\');
+		buf_add_char(b, copy_escape(*s.p));
+		s = (struct str){s.p + 1, s.len - 1};
 	}
-	b->len += n;
 }
 
 void trace_row_copy(const struct trace_row *r, struct buf *out)

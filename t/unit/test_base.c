@@ -1,6 +1,7 @@
 /* Unit tests of src/base: tables of cases, one test per module. */
 #include <criterion/criterion.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/arena.h"
@@ -30,6 +31,40 @@ Test(num, prints_doubles_as_the_language_does)
 		cr_expect_str_eq(out, cases[i].text);
 		cr_expect_eq(n, strlen(out));
 		cr_expect_eq(strtod(out, NULL), cases[i].v);
+	}
+}
+
+/* As many digits as the shortest of printf that reads as v. */
+Test(num, is_shortest_for_decimals_and_neighbours)
+{
+	uint64_t seed = 1;
+
+	for (int i = 0; i < 100000; i++) {
+		char out[NUM_DOUBLE_MAX], ref[40];
+		int prec = 0, digits = 0;
+		double v;
+
+		seed = seed * 6364136223846793005u + 1442695040888963407u;
+		v = (double)(seed >> (14 + i % 45)) /
+		    (double[]){1, 10, 1e2, 1e3, 1e5, 1e6, 1e8}[i % 7];
+		if (i % 3 == 0)
+			v = nextafter(v, INFINITY);
+		if (v == 0)
+			continue;
+		do
+			snprintf(ref, sizeof(ref), "%.*e", prec++, v);
+		while (strtod(ref, NULL) != v);
+		num_print_double(v, out);
+		cr_assert_eq(strtod(out, NULL), v, "%s", out);
+		for (const char *p = out; *p && *p != 'e'; p++)
+			digits += *p >= '0' && *p <= '9';
+		/* zeros that stand for the exponent do not count */
+		for (const char *p = out; *p == '0' || *p == '.'; p++)
+			digits -= *p == '0';
+		for (const char *p = out + strcspn(out, "e");
+			p > out && (p[-1] == '0' || p[-1] == '.'); p--)
+			digits -= p[-1] == '0';
+		cr_assert_leq(digits, prec, "%s is longer than %s", out, ref);
 	}
 }
 
