@@ -1,6 +1,7 @@
 /*
  * bench_logger.c - the logger's way into Postgres beside a bare COPY of the
- * same rows in batches of the same size, in alternating rounds.
+ * same rows in batches of the same size, and beside one INSERT a row, in
+ * alternating rounds.
  *
  *   bench_logger [-n rows] [-r rounds] CONNINFO
  *
@@ -14,6 +15,7 @@
 #include <libpq-fe.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -35,7 +37,8 @@
 static struct {
 	const char *conninfo;
 	unsigned rows, rounds;
-	char dir[64]; /* of the spool */
+	char dir[64];     /* of the spool */
+	double logger_us; /* processor time of all rounds */
 	struct conf conf;
 	struct shm *shm;
 } self = {.rows = 50000, .rounds = 5, .dir = "/tmp/bench-logger.XXXXXX"};
@@ -170,6 +173,80 @@ static double ceiling_round(PGconn *pg)
 	return self.rows / ((double)spent_ns / 1e9);
 }
 
+/* ---- one row per INSERT ------------------------------------------------- */
+
+static void prepare_insert(PGconn *pg)
+{
+	unsigned cols = 1;
+	PGresult *res;
+	struct buf sql;
+
+	buf_init(&sql, 0);
+	buf_printf(&sql, "INSERT INTO %s (%s) VALUES (",
+		trace_table_name(TRACE_RUNS), trace_table_columns(TRACE_RUNS));
+	for (const char *p = trace_table_columns(TRACE_RUNS); *p; p++)
+		cols += *p == ',';
+	for (unsigned i = 1; i <= cols; i++)
+		buf_printf(&sql, "%s$%u", i > 1 ? "," : "", i);
+	buf_add(&sql, ")", 2);
+	res = PQprepare(pg, "one", sql.p, 0, NULL);
+	if (PQresultStatus(res) != PGRES_COMMAND_OK)
+		die("prepare", PQerrorMessage(pg));
+	PQclear(res);
+	buf_fini(&sql);
+}
+
+/* The texts of a row with a NUL behind each. */
+static void insert_row(PGconn *pg, const struct trace_row *row, struct buf *b)
+{
+	const char *values[TRACE_COLS_MAX];
+	size_t at[TRACE_COLS_MAX];
+	PGresult *res;
+
+	buf_reset(b);
+	for (unsigned i = 0; i < row->cols_cnt; i++) {
+		at[i] = b->len;
+		buf_add_str(b, row->col[i]);
+		buf_add_char(b, '\0');
+	}
+	for (unsigned i = 0; i < row->cols_cnt; i++)
+		values[i] = row->col[i].p ? b->p + at[i] : NULL;
+	res = PQexecPrepared(
+		pg, "one", (int)row->cols_cnt, values, NULL, NULL, 0);
+	if (PQresultStatus(res) != PGRES_COMMAND_OK)
+		die("insert", PQerrorMessage(pg));
+	PQclear(res);
+}
+
+static double insert_round(PGconn *pg)
+{
+	unsigned rows = self.rows / 10 + 1;
+	struct buf record, texts;
+	struct trace_row row;
+	uint64_t spent_ns = 0;
+	struct run_rec rec;
+
+	trace_row_init(&row);
+	buf_init(&record, 0);
+	buf_init(&texts, 0);
+	for (unsigned i = 0; i < rows; i++) {
+		uint64_t from;
+
+		make_run(&rec);
+		buf_reset(&record);
+		run_rec_encode(&record, &rec);
+		if (trace_row_read(&row, EV_T_RUN, buf_str(&record), false) < 0)
+			die("record", "cannot be read");
+		from = clock_mono_ns();
+		insert_row(pg, &row, &texts);
+		spent_ns += clock_mono_ns() - from;
+	}
+	buf_fini(&texts);
+	buf_fini(&record);
+	trace_row_fini(&row);
+	return rows / ((double)spent_ns / 1e9);
+}
+
 /* ---- server ------------------------------------------------------------- */
 
 static pid_t start_logger(const int pair[2], int death_fd)
@@ -238,6 +315,7 @@ static double server_round(void)
 	struct event_base *base = event_base_new();
 	uint64_t before = rows_stored(), from, spent_ns;
 	struct trace_send *t;
+	struct rusage use;
 	struct err err;
 	int pair[2], death[2];
 	pid_t pid;
@@ -255,7 +333,10 @@ static double server_round(void)
 	trace_send_free(&t);
 	event_base_free(base);
 	close(pair[0]);
-	waitpid(pid, NULL, 0);
+	wait4(pid, NULL, 0, &use);
+	self.logger_us +=
+		(double)(use.ru_utime.tv_sec + use.ru_stime.tv_sec) * 1e6 +
+		(double)(use.ru_utime.tv_usec + use.ru_stime.tv_usec);
 	close(death[0]);
 	close(death[1]);
 	return self.rows / ((double)spent_ns / 1e9);
@@ -317,7 +398,7 @@ static unsigned number(const char *text)
 
 int main(int argc, char **argv)
 {
-	double server[64], ceiling[64];
+	double server[64], ceiling[64], ratio[64], insert[64];
 	PGconn *pg;
 	int opt;
 
@@ -334,6 +415,7 @@ int main(int argc, char **argv)
 	self.conninfo = argv[optind];
 	setup();
 	pg = connect_db();
+	prepare_insert(pg);
 	for (unsigned i = 0; i < self.rounds; i++) {
 		run(pg, "TRUNCATE strategyexecutionlog");
 		run(pg, "CHECKPOINT");
@@ -341,14 +423,21 @@ int main(int argc, char **argv)
 		run(pg, "TRUNCATE strategyexecutionlog");
 		run(pg, "CHECKPOINT");
 		server[i] = server_round();
-		printf("round %u: server %.0f rows/s, ceiling %.0f rows/s\n",
-			i + 1, server[i], ceiling[i]);
+		run(pg, "TRUNCATE strategyexecutionlog");
+		run(pg, "CHECKPOINT");
+		insert[i] = insert_round(pg);
+		ratio[i] = server[i] / ceiling[i];
+		printf("round %u: server %.0f rows/s, ceiling %.0f rows/s, "
+		       "one per INSERT %.0f rows/s\n",
+			i + 1, server[i], ceiling[i], insert[i]);
 		fflush(stdout); /* a child has a copy of the buffer */
 	}
 	PQfinish(pg);
 	nftw(self.dir, remove_one, 8, FTW_DEPTH | FTW_PHYS);
-	printf("server %.0f rows/s, ceiling %.0f rows/s, ratio %.2f\n",
+	printf("server %.0f rows/s, ceiling %.0f rows/s, ratio %.2f, "
+	       "one per INSERT %.0f rows/s; the logger itself %.1f us a row\n",
 		median(server, self.rounds), median(ceiling, self.rounds),
-		median(server, self.rounds) / median(ceiling, self.rounds));
+		median(ratio, self.rounds), median(insert, self.rounds),
+		self.logger_us / self.rounds / self.rows);
 	return 0;
 }
