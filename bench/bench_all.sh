@@ -13,6 +13,9 @@ gamectl -o "database.uri=$conninfo" migrate >/dev/null
 
 say '== evaluator'
 bench_dsl
+say '== evidence and metrics'
+bench_evidence
+bench_metrics
 say '== award statement (fsync off)'
 bench_award_stmt "$conninfo"
 say '== logger into Postgres'
@@ -22,5 +25,7 @@ say '== HTTP without the database'
 bench/bench_http.sh "$build"
 say '== what must not grow'
 bench/bench_spine.sh "$build"
+say '== tracing and audit (fsync off)'
+bench/bench_trace.sh "$build"
 say '== durable award (fsync on)'
 bench/bench_award.sh "$build"

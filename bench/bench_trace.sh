@@ -66,7 +66,8 @@ for name in "${names[@]}"; do
 	load "$name" 1 >/dev/null
 done
 for ((r = 0; r < rounds; r++)); do
-	for name in "${names[@]}"; do
+	for ((i = 0; i < ${#names[@]}; i++)); do # each is the first in turn
+		name=${names[(r + i) % ${#names[@]}]}
 		load "$name" "$seconds" >>"$dir/$name.rates"
 	done
 done
