@@ -259,6 +259,45 @@ TEXT
 		'otherwise' ] }, 'the sum');
 };
 
+subtest 'a result that no award can have fails' => sub {
+	my $points = { type => 'field', path => 'data.p' };
+	file('s.json', { type => 'program', rules => [ { type => 'rule',
+		id => 'r', when => { type => 'compare', op => '!=', left =>
+		$points, right => lit(undef) }, then => [ give($points, 'C') ] } ] });
+	my ($rc, $out, $err) = gamectl('strategy', 'test', file('s.yaml', <<'Y'));
+strategy: s.json
+cases:
+  - {name: whole, data: {p: 2.0}, expect: {points: 2, case: C}}
+  - {name: refused, data: {p: -1}, expect: {points: -1, case: C}}
+  - {name: fraction, data: {p: 1.5}, expect: {points: 1.5, case: C}}
+  - {name: past 32 bits, data: {p: 2147483648}, expect: {points: 2147483648}}
+  - {name: no case, data: {}, expect: {}}
+  - {name: points without a case, data: {}, expect: {points: 0}}
+  - {name: wanted, data: {}, expect: {error: DSL_NO_CASE, node: ~}}
+  - {name: wanted too, data: {p: .5}, expect: {error: DSL_POINTS_NOT_STORABLE}}
+  - {name: at no node, data: {p: .5},
+    expect: {error: DSL_POINTS_NOT_STORABLE, node: r}}
+Y
+	is($rc, 1, 'the run fails') or diag $err;
+	is($out, <<'T', 'the report');
+ok   whole
+ok   refused
+FAIL fraction
+       failed with DSL_POINTS_NOT_STORABLE: Points must be a whole number of 32 bits, not 1.5
+FAIL past 32 bits
+       failed with DSL_POINTS_NOT_STORABLE: Points must be a whole number of 32 bits, not 2147483648
+FAIL no case
+       failed with DSL_NO_CASE: No rule matched and the strategy names no case
+FAIL points without a case
+       failed with DSL_NO_CASE: No rule matched and the strategy names no case
+ok   wanted
+ok   wanted too
+FAIL at no node
+       node: expected "r", got null
+9 cases, 5 failed; 1 of 1 branches reached
+T
+};
+
 subtest 'an extending strategy: phases, parent, coverage' => sub {
 	file('e.json', { type => 'DSL_EXTEND', parentStrategyId => 'default',
 		astJson => { type => 'program', rules => [], pre_rules => [ {
@@ -303,7 +342,10 @@ cases:
     data: {minutes: 20}
     fields: {game.user_measurements_count: 2, game.avg_minutes: 20,
       game.user_avg_minutes: 10}
-    expect: {points: 187.5, case: Case 4.1 (PBP)}
+    expect: {error: DSL_POINTS_NOT_STORABLE}
+  - name: without minutes
+    data: {}
+    expect: {points: -1, case: minutes is required}
 Y
 	is($rc, 0, 'passes') or diag "$out$err";
 };
@@ -320,6 +362,30 @@ subtest 'files of cases that are wrong' => sub {
 			qr/case 1: data must be a mapping/ ],
 		[ "  - name: x\n    fields: {task.measurement: 5}\n"
 			. "    expect: {}\n", qr/case 1: task\.measurement is no field/ ],
+		[ "  - name: x\n    expect: {points: 9, node: zz}\n",
+			qr/expect of case 1: node is of a run that fails, which needs error/ ],
+		[ "  - name: x\n    expect: {error: X, points: 9}\n",
+			qr/expect of case 1: points is of a run that succeeds, error of/ ],
+		[ "  - name: x\n    expect: {case: Foo, error: X}\n",
+			qr/expect of case 1: case is of a run that succeeds/ ],
+		[ "  - name: x\n    expect: {callback: {}, error: X}\n",
+			qr/expect of case 1: callback is of a run that succeeds/ ],
+		[ "  - name: x\n    expect: {points: five}\n",
+			qr/expect of case 1: points must be a number/ ],
+		[ "  - name: x\n    expect: {points: True}\n",
+			qr/expect of case 1: points must be a number/ ],
+		[ "  - name: x\n    expect: {case: NULL}\n",
+			qr/expect of case 1: case must be text/ ],
+		[ "  - name: x\n    expect: {callback: []}\n",
+			qr/expect of case 1: callback must be a mapping/ ],
+		[ "  - name: x\n    expect: {error: ~}\n",
+			qr/expect of case 1: error must be text/ ],
+		[ "  - name: x\n    expect: {error: X, node: 5}\n",
+			qr/expect of case 1: node must be text or null/ ],
+		[ "  - name: x\n    data: {n: 1e999}\n    expect: {}\n",
+			qr/cases\.yaml:4:15: number outside/ ],
+		[ "  - name: x\n    data: {n: .inf}\n    expect: {}\n",
+			qr/cases\.yaml:4:15: \.inf, expected a finite number/ ],
 		[ "  - name: &a x\n", qr/cases\.yaml:3:11: anchor/ ],
 		[ "  []\n", qr/must be a list of cases/ ],
 		[ "  - [\n", qr/cases\.yaml:\d+:\d+: / ],

@@ -257,11 +257,39 @@ static void expect_failure(struct outcome *c)
 		}
 		buf_add_str(&c->text, STR(": "));
 		buf_add_visible(&c->text, str_from(e->message));
+		if (e->params_cnt > 0 &&
+			strcmp(e->params[0].name, "points") == 0) {
+			buf_add_str(&c->text, STR(", not "));
+			add_json(&c->text, &e->params[0].val);
+		}
 		buf_add_char(&c->text, '\n');
 		return;
 	}
 	expect(c, "error", &code);
 	expect(c, "node", &node);
+}
+
+/* An award would fail on some results of runs that do not. */
+static enum dsl_status judge(struct engine_custom *run)
+{
+	const struct jv *name = &run->case_name;
+	int32_t points;
+
+	switch (engine_judge(&run->points,
+		name->type == JV_STR ? name->u.s : STR(""), &points,
+		&run->err)) {
+	case ENGINE_AWARD:
+	case ENGINE_REFUSED:
+		return DSL_STATUS_OK;
+	case ENGINE_NO_NUMBER:
+		run->err = (struct dsl_error){.cls = DSL_CLASS_EXECUTION,
+			.code = "DSL_UNEXPECTED",
+			.message = "Points must be a number"};
+		break;
+	case ENGINE_UNSTORABLE:
+		break;
+	}
+	return DSL_STATUS_ERROR;
 }
 
 static void print_case(const struct outcome *c)
@@ -326,6 +354,8 @@ static void run_case(struct suite *s, const struct jv *in, const char *name)
 	engine_analytics_init(&an);
 	engine_analytics_mock(&an, run.mocks);
 	c.status = engine_custom_score(&run);
+	if (c.status == DSL_STATUS_OK)
+		c.status = judge(&run);
 	note_reached(s);
 	if (c.status == DSL_STATUS_OK)
 		expect_success(&c);
@@ -372,13 +402,54 @@ static int check_fields(const struct suite *s, const char *what,
 	return 0;
 }
 
+/* Members that say how a run ends must say the same. */
+static int check_expect(const struct suite *s, uint32_t number,
+	const struct jv *wanted, struct err *err_r)
+{
+	static const char *const keys[] = {
+		"points", "case", "callback", "error", "node", NULL};
+	static const struct {
+		bool of_failure;
+		unsigned types; /* 1 << enum jv_type */
+		const char *kind;
+	} rows[] = {
+		{false, 1 << JV_INT | 1 << JV_FLOAT, "a number"},
+		{false, 1 << JV_STR, "text"},
+		{false, 1 << JV_OBJ, "a mapping"},
+		{true, 1 << JV_STR, "text"},
+		{true, 1 << JV_STR | 1 << JV_NULL, "text or null"},
+	};
+	bool is_failure = jv_member(wanted, "error") != NULL;
+	char what[64];
+
+	snprintf(what, sizeof(what), "expect of case %u", number);
+	if (check_keys(s, what, wanted, keys, err_r) < 0)
+		return -1;
+	for (size_t i = 0; i < NELEM(rows); i++) {
+		const struct jv *v = jv_member(wanted, keys[i]);
+
+		if (v == NULL)
+			continue;
+		if (!(1u << v->type & rows[i].types))
+			return err_set(err_r, ERR_INVALID,
+				"%s: %s: %s must be %s", s->path, what, keys[i],
+				rows[i].kind);
+		if (rows[i].of_failure != is_failure)
+			return err_set(err_r, ERR_INVALID, "%s: %s: %s %s",
+				s->path, what, keys[i],
+				is_failure ? "is of a run that succeeds, error "
+					     "of one that fails"
+					   : "is of a run that fails, which "
+					     "needs error");
+	}
+	return 0;
+}
+
 static int check_case(struct suite *s, const struct jv *in, uint32_t number,
 	const char **name_r, struct err *err_r)
 {
 	static const char *const keys[] = {"name", "game", "task", "user",
 		"data", "fields", "expect", NULL};
-	static const char *const expect_keys[] = {
-		"points", "case", "callback", "error", "node", NULL};
 	struct str name = text_of(in, "name", NULL);
 	const struct jv *wanted = jv_member(in, "expect");
 	char what[64];
@@ -400,8 +471,7 @@ static int check_case(struct suite *s, const struct jv *in, uint32_t number,
 	}
 	if (check_fields(s, what, jv_member(in, "fields"), err_r) < 0)
 		return -1;
-	snprintf(what, sizeof(what), "expect of case %u", number);
-	return check_keys(s, what, wanted, expect_keys, err_r);
+	return check_expect(s, number, wanted, err_r);
 }
 
 /* The strategy's path counts from the folder of the cases. */

@@ -4,6 +4,7 @@
  */
 #include "engine/engine.h"
 
+#include <math.h>
 #include <stdio.h>
 
 #include "dsl/dsl_node.h"
@@ -146,6 +147,48 @@ enum dsl_status engine_score(const struct engine_builtin *b,
 	if (b->score != NULL)
 		return b->score(ev, vars, res_r, err_r);
 	return engine_fail(err_r, b->info.id, "cannot score events");
+}
+
+static enum engine_verdict unstorable(
+	struct dsl_error *err_r, const char *code, const char *message)
+{
+	*err_r = (struct dsl_error){.cls = DSL_CLASS_EXECUTION,
+		.kind = "not_storable",
+		.code = code};
+	snprintf(err_r->message, sizeof(err_r->message), "%s", message);
+	return ENGINE_UNSTORABLE;
+}
+
+/* Whole and within 32 bits. */
+static bool storable(const struct jv *v, int32_t *points_r)
+{
+	double d = v->type == JV_INT ? (double)v->u.i : v->u.d;
+
+	if (d != floor(d) || d < INT32_MIN || d > INT32_MAX)
+		return false;
+	*points_r = (int32_t)d;
+	return true;
+}
+
+enum engine_verdict engine_judge(const struct jv *points, struct str case_name,
+	int32_t *points_r, struct dsl_error *err_r)
+{
+	bool is_storable;
+
+	if (points->type != JV_INT && points->type != JV_FLOAT)
+		return ENGINE_NO_NUMBER;
+	is_storable = storable(points, points_r);
+	if (is_storable && *points_r == -1)
+		return ENGINE_REFUSED;
+	if (case_name.len == 0)
+		return unstorable(err_r, "DSL_NO_CASE",
+			"No rule matched and the strategy names no case");
+	if (is_storable)
+		return ENGINE_AWARD;
+	(void)unstorable(err_r, "DSL_POINTS_NOT_STORABLE",
+		"Points must be a whole number of 32 bits");
+	dsl_error_param(err_r, "points", *points);
+	return ENGINE_UNSTORABLE;
 }
 
 /* ---- fields ----------------------------------------------------------- */

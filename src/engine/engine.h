@@ -155,4 +155,17 @@ enum dsl_status engine_score(const struct engine_builtin *b,
 	const struct engine_event *ev, const struct jv *vars,
 	struct engine_result *res_r, struct dsl_error *err_r) MUST_CHECK;
 
+enum engine_verdict {
+	ENGINE_AWARD,
+	ENGINE_REFUSED,    /* the strategy said -1, the case is the reason */
+	ENGINE_UNSTORABLE, /* err_r: DSL_NO_CASE, DSL_POINTS_NOT_STORABLE */
+	ENGINE_NO_NUMBER   /* a fault of ours or of a built-in */
+};
+/*
+ * What a result is worth (api.md 11.13, DESIGN 11).  An award's points are in
+ * *points_r; case_name may be empty.
+ */
+enum engine_verdict engine_judge(const struct jv *points, struct str case_name,
+	int32_t *points_r, struct dsl_error *err_r) MUST_CHECK;
+
 #endif

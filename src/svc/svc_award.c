@@ -7,8 +7,6 @@
  */
 #include "svc/svc_award.h"
 
-#include <math.h>
-
 #include "base/clock.h"
 #include "base/log.h"
 #include "conf/conf.h"
@@ -414,45 +412,21 @@ static enum svc_award_result run_failed(
 					  : SVC_AWARD_RUN_LIMIT;
 }
 
-static enum svc_award_result unstorable(struct svc_award *a, const char *code,
-	const struct jv *points, const char *message)
-{
-	a->err = (struct dsl_error){.cls = DSL_CLASS_EXECUTION,
-		.kind = "not_storable",
-		.code = code};
-	memcpy(a->err.message, message, strlen(message) + 1);
-	if (points)
-		dsl_error_param(&a->err, "points", *points);
-	return SVC_AWARD_UNSTORABLE;
-}
-
-/* Whole and within 32 bits. */
-static bool storable(const struct jv *v, int32_t *points_r)
-{
-	double d = v->type == JV_INT ? (double)v->u.i : v->u.d;
-
-	if (d != floor(d) || d < INT32_MIN || d > INT32_MAX)
-		return false;
-	*points_r = (int32_t)d;
-	return true;
-}
-
-/* The checks of api.md 11.13 and DESIGN 11, in their order. */
 static enum svc_award_result check_result(
 	struct svc_award *a, const struct jv *points, struct str case_name)
 {
 	if (case_name.p)
 		a->case_name = keep(a, case_name);
-	if (points->type != JV_INT && points->type != JV_FLOAT)
+	switch (engine_judge(points, case_name, &a->points, &a->err)) {
+	case ENGINE_NO_NUMBER:
 		return SVC_AWARD_UNEXPECTED;
-	if (storable(points, &a->points) && a->points == -1)
+	case ENGINE_REFUSED:
 		return SVC_AWARD_REFUSED;
-	if (case_name.len == 0)
-		return unstorable(a, "DSL_NO_CASE", NULL,
-			"No rule matched and the strategy names no case");
-	if (!storable(points, &a->points))
-		return unstorable(a, "DSL_POINTS_NOT_STORABLE", points,
-			"Points must be a whole number of 32 bits");
+	case ENGINE_UNSTORABLE:
+		return SVC_AWARD_UNSTORABLE;
+	case ENGINE_AWARD:
+		break;
+	}
 	return a->is_simulated ? SVC_AWARD_SIMULATED : SVC_AWARD_STORED;
 }
 
@@ -486,9 +460,13 @@ static enum svc_award_result set_data_json(struct svc_award *a)
 	text = arena_strndup(a->arena, b.p, b.len);
 	a->write.award.data_json = (struct str){text, b.len};
 	buf_fini(&b);
-	return text != NULL ? SVC_AWARD_STORED
-			    : unstorable(a, "DSL_VALUE_TOO_LARGE", NULL,
-				      "The event's data is too large");
+	if (text != NULL)
+		return SVC_AWARD_STORED;
+	a->err = (struct dsl_error){.cls = DSL_CLASS_EXECUTION,
+		.kind = "not_storable",
+		.code = "DSL_VALUE_TOO_LARGE",
+		.message = "The event's data is too large"};
+	return SVC_AWARD_UNSTORABLE;
 }
 
 static struct engine_ids ids_of(const struct svc_award *a)

@@ -299,6 +299,53 @@ static void add_line(void *arg, unsigned depth, struct str text)
 	buf_printf(arg, "%.*s%.*s|", (int)depth, "\t\t\t\t", STR_ARG(text));
 }
 
+Test(engine, a_result_is_an_award_or_says_why_not)
+{
+	static const struct {
+		struct jv points;
+		const char *case_name;
+		enum engine_verdict verdict;
+		const char *code;
+		int32_t stored;
+	} cases[] = {
+		{{JV_INT, 0, {.i = 5}}, "C", ENGINE_AWARD, NULL, 5},
+		{{JV_FLOAT, 0, {.d = 7.0}}, "C", ENGINE_AWARD, NULL, 7},
+		{{JV_INT, 0, {.i = INT32_MIN}}, "C", ENGINE_AWARD, NULL,
+			INT32_MIN},
+		{{JV_INT, 0, {.i = -1}}, "C", ENGINE_REFUSED, NULL, -1},
+		{{JV_FLOAT, 0, {.d = -1.0}}, "", ENGINE_REFUSED, NULL, -1},
+		{{JV_INT, 0, {.i = 0}}, "", ENGINE_UNSTORABLE, "DSL_NO_CASE",
+			0},
+		{{JV_FLOAT, 0, {.d = 1.5}}, "", ENGINE_UNSTORABLE,
+			"DSL_NO_CASE", 0},
+		{{JV_FLOAT, 0, {.d = 1.5}}, "C", ENGINE_UNSTORABLE,
+			"DSL_POINTS_NOT_STORABLE", 0},
+		{{JV_INT, 0, {.i = INT64_C(2147483648)}}, "C",
+			ENGINE_UNSTORABLE, "DSL_POINTS_NOT_STORABLE", 0},
+		{{JV_FLOAT, 0, {.d = -1e300}}, "C", ENGINE_UNSTORABLE,
+			"DSL_POINTS_NOT_STORABLE", 0},
+		{{JV_NULL, 0, {.i = 0}}, "C", ENGINE_NO_NUMBER, NULL, 0},
+		{{JV_BOOL, 0, {.b = true}}, "C", ENGINE_NO_NUMBER, NULL, 0},
+	};
+
+	for (size_t i = 0; i < NELEM(cases); i++) {
+		struct dsl_error err = {0};
+		int32_t points = 0;
+
+		cr_expect_eq(
+			engine_judge(&cases[i].points,
+				str_from(cases[i].case_name), &points, &err),
+			cases[i].verdict, "%zu", i);
+		if (cases[i].verdict != ENGINE_UNSTORABLE) {
+			cr_expect_eq(points, cases[i].stored, "%zu", i);
+			cr_expect_null(err.code);
+			continue;
+		}
+		cr_expect_str_eq(err.code, cases[i].code, "%zu", i);
+		cr_expect_null(err.node_id.p);
+	}
+}
+
 Test(engine, a_drawing_has_the_characters_of_xml)
 {
 	static const struct {
