@@ -177,6 +177,31 @@ subtest 'DSL_EXTEND runs with its parent' => sub {
 		or diag $r->{body};
 	is(scalar(grep { $_->{nodeId} eq 'pre' || $_->{nodeId} eq 'post' }
 		@{ $r->{json}{executionTrace} }), 2, 'both phases are traced');
+	$r = simulate($ast, %as, mockState => { 'task.measurements_count' => '5.0',
+		'user.measurements_count' => 9, 'user.avg_time' => 1,
+		'all.avg_time' => 2.5 });
+	is($r->{status}, 422, 'a count as text');
+	$r = $author->post("$C/simulate", $JSON->encode({ %event, %as,
+		astJson => $ast, mockState => { 'task.measurements_count' => 5,
+		'user.measurements_count' => 9, 'user.avg_time' => 1,
+		'all.avg_time' => 2 } }) =~ s/"task.measurements_count":5/$&.0/r);
+	is("$r->{json}{points} $r->{json}{caseName}", '21 PerformanceBonus',
+		'5.0 is a count') or diag $r->{body};
+	$r = simulate($ast, %as, mockState => { 'task.measurements_count' =>
+		'five', 'user.measurements_count' => 5.5, 'user.avg_time' => {},
+		'user.recent_measurements_count' => 'not read', 'no.such' => [] });
+	is($r->{status}, 422, 'values that the parent cannot read');
+	is(join(' ', map { join ':', @{ $_->{loc} }, $_->{type} }
+		@{ $r->{json}{detail} }), 'body:mockState:task.measurements_count:'
+		. 'int_type body:mockState:user.measurements_count:int_from_float '
+		. 'body:mockState:user.avg_time:float_type', 'all of them')
+		or diag $r->{body};
+	is($r->{json}{detail}[0]{input}, 'five', 'with what was sent');
+	$r = simulate($ast, %as, mockState => { 'task.measurements_count' => -1 });
+	is($r->{json}{detail}[0]{type}, 'greater_than_equal', 'below 0');
+	is_deeply($r->{json}{detail}[0]{ctx}, { ge => 0 }, 'its context');
+	$r = simulate($ast, mockState => { 'task.measurements_count' => 'five' });
+	is($r->{status}, 200, 'without a parent they are of any kind');
 	$r = simulate($ast, %as, data => { cheat => JSON::PP::true });
 	is("$r->{json}{points} $r->{json}{caseName}", '0 Cheat', 'a veto');
 	$r = simulate($ast);
@@ -242,6 +267,11 @@ subtest 'a stored strategy of any status' => sub {
 	is("$r->{json}{points} $r->{json}{caseName}",
 		'5 ConstantEffortReward', 'its parent scores')
 		or diag $r->{body};
+	$r = $author->post("$C/$ext/simulate", { %event, mockState =>
+		{ 'user.recent_measurements_count' => '4' } });
+	is($r->{status}, 422, 'and cannot with a text for a count');
+	is($r->{json}{detail}[0]{loc}[2], 'user.recent_measurements_count',
+		'which is named') or diag $r->{body};
 	$pg->psql("delete from strategydefinition");
 };
 

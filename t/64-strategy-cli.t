@@ -350,6 +350,36 @@ Y
 	is($rc, 0, 'passes') or diag "$out$err";
 };
 
+subtest 'what a parent reads must be what the database would give' => sub {
+	my @fields = ([ 'five', 'a whole number from 0 on' ], [ '5.5', 'a whole' ],
+		[ '-1', 'a whole' ], [ '~', 'a whole' ], [ '"5"', 'a whole' ]);
+	for (@fields) {
+		my ($rc, $out, $err) = gamectl('strategy', 'test', file('f.yaml',
+			"strategy: e.json\ncases:\n  - name: x\n    fields: "
+			. "{task.measurements_count: $_->[0]}\n    expect: {}\n"));
+		is($rc, 1, "count $_->[0]");
+		like($err, qr/case 1: task\.measurements_count must be $_->[1]/,
+			'said');
+	}
+	my ($rc, $out, $err) = gamectl('strategy', 'test', file('f.yaml',
+		"strategy: e.json\ncases:\n  - name: x\n    fields: "
+		. "{user.avg_time: fast}\n    expect: {}\n"));
+	is($rc, 1, 'a mean');
+	like($err, qr/case 1: user\.avg_time must be a number/, 'said');
+	for ('5.0', '5', '0x5') {
+		($rc, $out, $err) = gamectl('strategy', 'test', file('f.yaml',
+			"strategy: e.json\ncases:\n  - name: x\n    fields: "
+			. "{task.measurements_count: $_}\n"
+			. "    expect: {points: 1, case: default}\n"));
+		is($rc, 0, "$_ is 5") or diag "$out$err";
+	}
+	# a program takes any kind
+	($rc, $out, $err) = test_of("  - name: x\n    data: {n: 1}\n    fields: "
+		. "{user.measurements_count: five}\n"
+		. "    expect: {error: DSL_ASSIGN_POINTS_NOT_NUMBER}\n");
+	is($rc, 0, 'for the program alone') or diag "$out$err";
+};
+
 subtest 'files of cases that are wrong' => sub {
 	my @bad = (
 		[ "  - name: x\n", qr/case 1 needs name and expect/ ],
@@ -362,6 +392,8 @@ subtest 'files of cases that are wrong' => sub {
 			qr/case 1: data must be a mapping/ ],
 		[ "  - name: x\n    fields: {task.measurement: 5}\n"
 			. "    expect: {}\n", qr/case 1: task\.measurement is no field/ ],
+		[ "  - name: x\n    user: 5\n    expect: {}\n",
+			qr/case 1: user must be text/ ],
 		[ "  - name: x\n    expect: {points: 9, node: zz}\n",
 			qr/expect of case 1: node is of a run that fails, which needs error/ ],
 		[ "  - name: x\n    expect: {error: X, points: 9}\n",

@@ -8,6 +8,9 @@
  * `parentStrategyId`, members of ours.
  */
 #include "api/api.h"
+
+#include <math.h>
+
 #include "api/api_auth.h"
 #include "api/api_common.h"
 #include "api/api_valid.h"
@@ -159,6 +162,43 @@ static void reply_failure(struct http_req *req, const struct svc_simulation *s)
 	api_reply_dsl_error(req, 412, &err, false);
 }
 
+static void mock_item(struct api_valid *v, const struct engine_mock_fault *f)
+{
+	const struct jv *got = f->got;
+	struct api_loc loc = {.cnt = 0};
+
+	api_loc_add(&loc, "body");
+	api_loc_add(&loc, "mockState");
+	api_loc_add(&loc, f->path);
+	if (f->is_mean)
+		api_valid_item(v, "float_type", &loc,
+			"Input should be a valid number", got);
+	else if (got->type == JV_FLOAT && got->u.d != floor(got->u.d))
+		api_valid_item(v, "int_from_float", &loc,
+			"Input should be a valid integer, got a number with a "
+			"fractional part",
+			got);
+	else if (as_float(got) < 0)
+		api_valid_item_ctx(v, "greater_than_equal", &loc,
+			"Input should be greater than or equal to 0", got,
+			"{\"ge\":0}");
+	else
+		api_valid_item(v, "int_type", &loc,
+			"Input should be a valid integer", got);
+}
+
+/* What the parent would read is not what the database gives. */
+static void reply_bad_mocks(
+	struct http_req *req, const struct svc_simulation *s)
+{
+	struct api_valid v;
+
+	api_valid_init(&v, req);
+	for (unsigned i = 0; i < s->faults_cnt; i++)
+		mock_item(&v, &s->faults[i]);
+	api_valid_reply(&v);
+}
+
 static void on_simulated(struct svc_simulation *s, enum svc_simulated res)
 {
 	struct simulate_call *c = s->arg;
@@ -170,6 +210,9 @@ static void on_simulated(struct svc_simulation *s, enum svc_simulated res)
 		break;
 	case SVC_SIMULATED_FAILED:
 		reply_failure(c->req, s);
+		break;
+	case SVC_SIMULATED_BAD_MOCKS:
+		reply_bad_mocks(c->req, s);
 		break;
 	case SVC_SIMULATED_FOREIGN:
 		http_reply_error(c->req, 403,

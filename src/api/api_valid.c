@@ -82,14 +82,20 @@ void api_valid_item(struct api_valid *v, const char *type,
 
 bool api_valid_done(struct api_valid *v)
 {
+	if (v->items_cnt > 0) {
+		api_audit_skip(v->req);
+		api_valid_reply(v);
+		return false;
+	}
+	buf_fini(&v->items);
+	api_audit_begin(v->req);
+	return true;
+}
+
+void api_valid_reply(struct api_valid *v)
+{
 	struct buf all;
 
-	if (v->items_cnt == 0) {
-		buf_fini(&v->items);
-		api_audit_begin(v->req);
-		return true;
-	}
-	api_audit_skip(v->req);
 	buf_init(&all, 0);
 	buf_add_char(&all, '[');
 	buf_add_str(&all, buf_str(&v->items));
@@ -97,7 +103,6 @@ bool api_valid_done(struct api_valid *v)
 	http_reply_detail(v->req, 422, buf_str(&all));
 	buf_fini(&all);
 	buf_fini(&v->items);
-	return false;
 }
 
 /* The member, or NULL when it is absent, null and that is fine, or missing

@@ -52,6 +52,9 @@ void api_valid_item_ctx(struct api_valid *v, const char *type,
 	const char *ctx);
 /* True when there is no fault; else the request has been answered. */
 bool api_valid_done(struct api_valid *v) MUST_CHECK;
+/* Answers with the faults, of which there are some, when they were found only
+ * after the work had begun. */
+void api_valid_reply(struct api_valid *v);
 
 /* Body members; texts live in the request's arena, p NULL when not sent. */
 struct str api_valid_str(struct api_valid *v, const char *name, unsigned flags);

@@ -393,13 +393,23 @@ static int check_keys(const struct suite *s, const char *what,
 static int check_fields(const struct suite *s, const char *what,
 	const struct jv *fields, struct err *err_r)
 {
+	const struct engine_strategy strategy = {
+		s->prog, s->strategy.is_extend, s->strategy.parent};
+	struct engine_mock_fault faults[ENGINE_MOCK_FAULTS_MAX];
+
 	for (uint32_t i = 0; fields != NULL && i < fields->n; i++)
 		if (!engine_is_mock(fields->u.obj[i].key))
 			return err_set(err_r, ERR_INVALID,
 				"%s: %s: %.*s is no field that a strategy can "
 				"read",
 				s->path, what, STR_ARG(fields->u.obj[i].key));
-	return 0;
+	if (engine_custom_mock_faults(&strategy, fields, faults) == 0)
+		return 0;
+	return err_set(err_r, ERR_INVALID, "%s: %s: %s must be %s", s->path,
+		what, faults[0].path,
+		faults[0].is_mean ? "a number, which the parent reads"
+				  : "a whole number from 0 on, which the "
+				    "parent reads");
 }
 
 /* Members that say how a run ends must say the same. */
@@ -461,13 +471,14 @@ static int check_case(struct suite *s, const struct jv *in, uint32_t number,
 		return err_set(err_r, ERR_INVALID,
 			"%s: %s needs name and expect", s->path, what);
 	*name_r = name.p; /* ends in NUL: json_yaml.c copies so */
-	for (unsigned i = 4; i < 6; i++) {
+	for (unsigned i = 1; i < 6; i++) {
 		const struct jv *v = jv_member(in, keys[i]);
+		enum jv_type type = i < 4 ? JV_STR : JV_OBJ;
 
-		if (v != NULL && v->type != JV_OBJ)
+		if (v != NULL && v->type != type)
 			return err_set(err_r, ERR_INVALID,
-				"%s: %s: %s must be a mapping", s->path, what,
-				keys[i]);
+				"%s: %s: %s must be %s", s->path, what, keys[i],
+				type == JV_STR ? "text" : "a mapping");
 	}
 	if (check_fields(s, what, jv_member(in, "fields"), err_r) < 0)
 		return -1;

@@ -205,38 +205,106 @@ void engine_analytics_init(struct engine_analytics *an)
 	};
 }
 
-static void mock_count(const struct jv *mocks, const char *path, int64_t *to)
-{
-	const struct jv *v = jv_member(mocks, path);
+/* Where a mock goes. */
+#define AT(member) offsetof(struct engine_analytics, member)
+static const struct mock {
+	enum dsl_field field; /* DSL_F_CNT: read by built-ins alone */
+	const char *path;     /* of those */
+	bool is_mean;         /* else a count */
+	size_t at;
+} mock_rows[] = {
+	{DSL_F_TASK_COUNT, NULL, false, AT(task_count)},
+	{DSL_F_USER_COUNT, NULL, false, AT(user_count)},
+	{DSL_F_USER_RECENT, NULL, false, AT(user_recent)},
+	{DSL_F_USER_RECENT, NULL, false, AT(recent)},
+	{DSL_F_USER_AVG, NULL, true, AT(user_avg)},
+	{DSL_F_ALL_AVG, NULL, true, AT(all_avg)},
+	{DSL_F_LAST_DIFF, NULL, true, AT(last_diff)},
+	{DSL_F_NEW_LAST_DIFF, NULL, true, AT(new_last_diff)},
+	{DSL_F_CNT, ENGINE_GAME_USER_COUNT, false, AT(game_user_count)},
+	{DSL_F_CNT, ENGINE_GAME_MINUTES, true, AT(game_minutes)},
+	{DSL_F_CNT, ENGINE_GAME_USER_MINUTES, true, AT(game_user_minutes)},
+};
+_Static_assert(NELEM(mock_rows) <= ENGINE_MOCK_FAULTS_MAX, "one fault a row");
 
-	if (v != NULL && v->type == JV_INT)
-		*to = v->u.i;
+static const char *path_of(const struct mock *m)
+{
+	return m->field == DSL_F_CNT ? m->path : dsl_field_name(m->field);
 }
 
-static void mock_mean(const struct jv *mocks, const char *path, struct jv *to)
+/* A whole number from 0 on, of any numeric kind of the language. */
+static bool as_count(const struct jv *v, int64_t *n_r)
 {
-	const struct jv *v = jv_member(mocks, path);
+	if (v->type == JV_BOOL)
+		*n_r = v->u.b;
+	else if (v->type == JV_INT)
+		*n_r = v->u.i;
+	else if (v->type == JV_FLOAT && v->u.d == floor(v->u.d) &&
+		 fabs(v->u.d) < 0x1p63)
+		*n_r = (int64_t)v->u.d;
+	else
+		return false;
+	return *n_r >= 0;
+}
 
-	if (v != NULL && (v->type == JV_INT || v->type == JV_FLOAT))
-		*to = *v;
+static bool as_mean(const struct jv *v, struct jv *mean_r)
+{
+	*mean_r = v->type == JV_BOOL ? jv_int(v->u.b) : *v;
+	return mean_r->type == JV_INT || mean_r->type == JV_FLOAT;
+}
+
+/* False when the database could not have given v; to NULL: only asks. */
+static bool take_mock(
+	const struct mock *m, const struct jv *v, struct engine_analytics *to)
+{
+	struct jv mean;
+	int64_t n;
+
+	if (m->is_mean ? !as_mean(v, &mean) : !as_count(v, &n))
+		return false;
+	if (to != NULL && m->is_mean)
+		memcpy((char *)to + m->at, &mean, sizeof(mean));
+	else if (to != NULL)
+		memcpy((char *)to + m->at, &n, sizeof(n));
+	return true;
 }
 
 void engine_analytics_mock(struct engine_analytics *an, const struct jv *mocks)
 {
-	if (mocks == NULL || mocks->type != JV_OBJ)
-		return;
-	mock_count(mocks, dsl_field_name(DSL_F_TASK_COUNT), &an->task_count);
-	mock_count(mocks, dsl_field_name(DSL_F_USER_COUNT), &an->user_count);
-	mock_count(mocks, dsl_field_name(DSL_F_USER_RECENT), &an->user_recent);
-	mock_count(mocks, dsl_field_name(DSL_F_USER_RECENT), &an->recent);
-	mock_mean(mocks, dsl_field_name(DSL_F_USER_AVG), &an->user_avg);
-	mock_mean(mocks, dsl_field_name(DSL_F_ALL_AVG), &an->all_avg);
-	mock_mean(mocks, dsl_field_name(DSL_F_LAST_DIFF), &an->last_diff);
-	mock_mean(
-		mocks, dsl_field_name(DSL_F_NEW_LAST_DIFF), &an->new_last_diff);
-	mock_count(mocks, ENGINE_GAME_USER_COUNT, &an->game_user_count);
-	mock_mean(mocks, ENGINE_GAME_MINUTES, &an->game_minutes);
-	mock_mean(mocks, ENGINE_GAME_USER_MINUTES, &an->game_user_minutes);
+	for (unsigned i = 0; mocks != NULL && i < NELEM(mock_rows); i++) {
+		const struct jv *v = jv_member(mocks, path_of(&mock_rows[i]));
+
+		if (v != NULL)
+			(void)take_mock(&mock_rows[i], v, an);
+	}
+}
+
+static bool is_needed(const struct engine_needs *n, const struct mock *m)
+{
+	bool field;
+
+	if (m->field == DSL_F_CNT)
+		return n->game;
+	field = n->fields & UINT32_C(1) << m->field;
+	/* a path with two rows: once is enough */
+	return m->at == AT(recent) ? n->recent && !field : field;
+}
+
+unsigned engine_mock_faults(const struct engine_needs *n,
+	const struct jv *mocks,
+	struct engine_mock_fault faults_r[ENGINE_MOCK_FAULTS_MAX])
+{
+	unsigned cnt = 0;
+
+	for (unsigned i = 0; mocks != NULL && i < NELEM(mock_rows); i++) {
+		const struct mock *m = &mock_rows[i];
+		const struct jv *v = jv_member(mocks, path_of(m));
+
+		if (v != NULL && is_needed(n, m) && !take_mock(m, v, NULL))
+			faults_r[cnt++] = (struct engine_mock_fault){
+				path_of(m), v, m->is_mean};
+	}
+	return cnt;
 }
 
 bool engine_is_mock(struct str path)

@@ -49,9 +49,24 @@ void engine_analytics_init(struct engine_analytics *an);
 /*
  * Puts the analytics among mocks (path -> value; may be NULL) in place of what
  * was read, for the parent of an EXTEND as well as for the program; a value
- * that the database could not give either is left to the program alone.
+ * that the database could not give either is left to the program alone.  A
+ * count may be any number that is whole: 5.0 is 5, true is 1.
  */
 void engine_analytics_mock(struct engine_analytics *an, const struct jv *mocks);
+
+/* A mock that is not what a built-in reads: a count or a number. */
+struct engine_mock_fault {
+	const char *path;
+	const struct jv *got;
+	bool is_mean; /* any number; else a whole one from 0 on */
+};
+#define ENGINE_MOCK_FAULTS_MAX 11
+struct engine_needs;
+/* The faults among the mocks of what is needed; how many there are. */
+unsigned engine_mock_faults(const struct engine_needs *n,
+	const struct jv *mocks,
+	struct engine_mock_fault faults_r[ENGINE_MOCK_FAULTS_MAX]);
+
 /* True for the path of a field or of one of the names above. */
 bool engine_is_mock(struct str path);
 

@@ -15,11 +15,19 @@
 		(UINT32_C(1) << DSL_F_LAST_DIFF) |   \
 		(UINT32_C(1) << DSL_F_NEW_LAST_DIFF))
 
+static void parent_needs(
+	const struct engine_strategy *s, struct engine_needs *needs)
+{
+	const struct engine_builtin *parent =
+		s->is_extend ? engine_find(s->parent) : NULL;
+
+	if (parent != NULL)
+		engine_needs(parent, dsl_program_parent_vars(s->prog), needs);
+}
+
 void engine_custom_needs(
 	const struct engine_strategy *s, struct engine_needs *needs_r)
 {
-	const struct engine_builtin *parent = NULL;
-
 	memset(needs_r, 0, sizeof(*needs_r));
 	if (s->prog == NULL)
 		return;
@@ -27,10 +35,18 @@ void engine_custom_needs(
 	if (!s->is_extend || dsl_program_has_pre(s->prog) ||
 		dsl_program_has_post(s->prog))
 		needs_r->fields = dsl_program_needs(s->prog) & ANALYTICS;
-	if (s->is_extend)
-		parent = engine_find(s->parent);
-	if (parent != NULL)
-		engine_needs(parent, dsl_program_parent_vars(s->prog), needs_r);
+	parent_needs(s, needs_r);
+}
+
+unsigned engine_custom_mock_faults(const struct engine_strategy *s,
+	const struct jv *mocks,
+	struct engine_mock_fault faults_r[ENGINE_MOCK_FAULTS_MAX])
+{
+	struct engine_needs needs = {0};
+
+	if (s->prog != NULL)
+		parent_needs(s, &needs);
+	return engine_mock_faults(&needs, mocks, faults_r);
 }
 
 /* ---- one phase ---------------------------------------------------------- */

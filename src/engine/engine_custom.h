@@ -20,6 +20,12 @@ struct engine_strategy {
 void engine_custom_needs(
 	const struct engine_strategy *s, struct engine_needs *needs_r);
 
+/* The faults (engine.h) among the mocks of what the parent of s reads; a
+ * program takes a mock of any kind. */
+unsigned engine_custom_mock_faults(const struct engine_strategy *s,
+	const struct jv *mocks,
+	struct engine_mock_fault faults_r[ENGINE_MOCK_FAULTS_MAX]);
+
 enum engine_phase_kind {
 	ENGINE_PHASE_FULL,
 	ENGINE_PHASE_PRE,

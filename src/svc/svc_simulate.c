@@ -106,6 +106,12 @@ static void drop_mocked(struct svc_simulation *s)
 
 void svc_simulate(struct svc_simulation *s)
 {
+	s->faults_cnt =
+		engine_custom_mock_faults(&s->strategy, s->mocks, s->faults);
+	if (s->faults_cnt > 0) {
+		s->done(s, SVC_SIMULATED_BAD_MOCKS);
+		return;
+	}
 	s->lim = svc_dsl_limits(s->app->conf);
 	s->deadline_ns = svc_fields_deadline_ns(s->app);
 	engine_analytics_init(&s->analytics);

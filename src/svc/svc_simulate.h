@@ -17,10 +17,11 @@
 struct app;
 
 enum svc_simulated {
-	SVC_SIMULATED_OK,      /* run.points, case_name, callback_data */
-	SVC_SIMULATED_FAILED,  /* run.err */
-	SVC_SIMULATED_FOREIGN, /* would read the numbers of another's game */
-	SVC_SIMULATED_NO_DB    /* `reply` tells */
+	SVC_SIMULATED_OK,        /* run.points, case_name, callback_data */
+	SVC_SIMULATED_FAILED,    /* run.err */
+	SVC_SIMULATED_BAD_MOCKS, /* faults */
+	SVC_SIMULATED_FOREIGN,   /* would read the numbers of another's game */
+	SVC_SIMULATED_NO_DB      /* `reply` tells */
 };
 
 struct svc_simulation {
@@ -39,6 +40,8 @@ struct svc_simulation {
 	struct engine_custom run;
 	struct dsl_trace trace; /* whole */
 	const struct db_reply *reply;
+	struct engine_mock_fault faults[ENGINE_MOCK_FAULTS_MAX];
+	unsigned faults_cnt;
 
 	/* inner */
 	struct engine_needs needs;

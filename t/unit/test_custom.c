@@ -414,6 +414,83 @@ Test(custom, mocks_come_first)
 	dsl_program_unref(&p);
 }
 
+Test(custom, mocks_of_the_parent_are_numbers)
+{
+	static const struct {
+		const char *parent, *mocks;
+		unsigned faults;
+		const char *first;
+	} cases[] = {
+		{"default", "{}", 0, NULL},
+		{"default", "{'task.measurements_count':5}", 0, NULL},
+		{"default", "{'task.measurements_count':5.0}", 0, NULL},
+		{"default", "{'task.measurements_count':true}", 0, NULL},
+		{"default", "{'task.measurements_count':'5'}", 1,
+			"task.measurements_count"},
+		{"default", "{'task.measurements_count':5.5}", 1,
+			"task.measurements_count"},
+		{"default", "{'task.measurements_count':-1}", 1,
+			"task.measurements_count"},
+		{"default", "{'task.measurements_count':1e300}", 1,
+			"task.measurements_count"},
+		{"default", "{'user.avg_time':-1,'all.avg_time':2.5}", 0, NULL},
+		{"default", "{'user.avg_time':null,'all.avg_time':[1]}", 2,
+			"user.avg_time"},
+		/* what this parent does not read is the program's */
+		{"default", "{'user.recent_measurements_count':'x'}", 0, NULL},
+		{"constantEffortStrategy",
+			"{'user.recent_measurements_count':'x'}", 1,
+			"user.recent_measurements_count"},
+		{"constantEffortStrategy", "{'task.measurements_count':'x'}", 0,
+			NULL},
+		{"default", "{'game.avg_minutes':'x'}", 0, NULL},
+		{"greengageStrategy",
+			"{'game.avg_minutes':'x','game.user_avg_minutes':{},"
+			"'game.user_measurements_count':2.5}",
+			3, "game.user_measurements_count"},
+		/* no parent at all */
+		{NULL, "{'task.measurements_count':'x'}", 0, NULL},
+	};
+	struct dsl_program *p = program_of(&arena, POST_OF(L("true")) "}");
+
+	for (size_t i = 0; i < NELEM(cases); i++) {
+		struct engine_mock_fault faults[ENGINE_MOCK_FAULTS_MAX];
+		struct engine_strategy s = {
+			p, cases[i].parent != NULL, str_from(cases[i].parent)};
+		struct jv mocks = json_of(&arena, cases[i].mocks);
+
+		cr_expect_eq(engine_custom_mock_faults(&s, &mocks, faults),
+			cases[i].faults, "%zu", i);
+		if (cases[i].faults > 0)
+			cr_expect_str_eq(
+				faults[0].path, cases[i].first, "%zu", i);
+	}
+	dsl_program_unref(&p);
+}
+
+Test(custom, counts_may_be_any_whole_number)
+{
+	struct engine_analytics an;
+	struct jv mocks = json_of(&arena,
+		"{'task.measurements_count':5.0,'user.measurements_count':"
+		"true,'user.recent_measurements_count':7,'all.avg_time':true,"
+		"'user.avg_time':'x','game.user_measurements_count':2.5,"
+		"'game.avg_minutes':1.5}");
+
+	engine_analytics_init(&an);
+	engine_analytics_mock(&an, &mocks);
+	cr_expect_eq(an.task_count, 5);
+	cr_expect_eq(an.user_count, 1);
+	cr_expect_eq(an.user_recent, 7);
+	cr_expect_eq(an.recent, 7);
+	cr_expect(an.all_avg.type == JV_INT && an.all_avg.u.i == 1);
+	cr_expect(an.user_avg.type == JV_INT && an.user_avg.u.i == -1);
+	cr_expect_eq(an.game_user_count, 0);
+	cr_expect_eq(an.game_minutes.u.d, 1.5);
+	engine_analytics_mock(&an, NULL);
+	cr_expect_eq(an.task_count, 5);
+}
+
 Test(custom, too_little_room_is_a_limit)
 {
 	struct dsl_program *p = program_of(&arena, POST_OF(F("data.x")) "}");
