@@ -118,6 +118,18 @@ SQL
 		'7 Big ok sampled', 'one that paid');
 };
 
+subtest 'a number of Postgres that JSON does not have' => sub {
+	for my $value ('NaN', 'Infinity', '-Infinity') {
+		$pg->psql(qq{update strategyexecutionlog set points = '$value'
+			where "externalUserId" = 'user-7'});
+		my ($run) = grep { $_->{externalUserId} eq 'user-7' }
+			@{ listed('')->{items} };
+		ok($run && !defined $run->{points}, "$value: null");
+	}
+	$pg->psql(q{update strategyexecutionlog set points = 7
+		where "externalUserId" = 'user-7'});
+};
+
 subtest 'pages' => sub {
 	my ($next, @seen) = ('');
 	my $pages = 0;

@@ -128,6 +128,19 @@ static bool read_filter(struct http_req *req, struct store_runs_filter *f)
 
 /* ---- showing --------------------------------------------------------- */
 
+/* NaN and Infinity are numbers of Postgres, and none of JSON. */
+static void show_number(struct json_out *o, const char *key, struct str text)
+{
+	bool finite = text.len > 0 && text.p[text.len - 1] >= '0' &&
+		      text.p[text.len - 1] <= '9';
+
+	json_out_key(o, key);
+	if (!finite)
+		json_out_null(o);
+	else
+		json_out_raw(o, text);
+}
+
 static void show_raw(struct json_out *o, const char *key, struct str json)
 {
 	json_out_key(o, key);
@@ -152,12 +165,12 @@ static void show_run(struct json_out *o, const struct store_run *r)
 	json_out_kv_str(o, "externalUserId", r->user);
 	json_out_kv_str(o, "status", r->status);
 	json_out_kv_str(o, "errorCode", r->error_code);
-	show_raw(o, "points", r->points);
+	show_number(o, "points", r->points);
 	json_out_kv_str(o, "caseName", r->case_name);
-	show_raw(o, "durationMs", r->duration_ms);
+	show_number(o, "durationMs", r->duration_ms);
 	json_out_kv_int(o, "nodesExecuted", r->nodes);
 	json_out_kv_str(o, "reason", r->reason);
-	show_raw(o, "weight", r->weight);
+	show_number(o, "weight", r->weight);
 	json_out_kv_str(o, "correlationId", r->correlation_id);
 	json_out_kv_str(o, "notes", r->notes);
 }
