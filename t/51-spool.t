@@ -299,7 +299,11 @@ subtest 'rows that Postgres refused, put back' => sub {
 
 	$pg->psql(q{ALTER TABLE strategyexecutionlog ADD CONSTRAINT no_error
 		CHECK (status <> 'error') NOT VALID});
-	my $ran = fail_runs(7);
+	my $ran = fail_runs(6);
+	my $c = $made->client($d);
+	$ran += $c->post($made->awards, { externalUserId => 'large',
+		data => { n => 0, a => 'x' x 40000, b => 'y' x 40000 } })
+		->{status} == 400;
 	my $l = settles('refused');
 	is($l->{error}{reasons}{db_rejected} // 0, $ran, 'all in quarantine');
 	my $file = $d->dir . '/quarantine.jsonl';
@@ -314,6 +318,9 @@ subtest 'rows that Postgres refused, put back' => sub {
 	is_deeply($JSON->decode($out),
 		{ rows => 7, stored => 0, present => 7, refused => 0 },
 		'a second time changes nothing');
+	is($pg->psql(q{SELECT length(data->>'a') + length(data->>'b')
+		FROM strategyexecutionlog WHERE "externalUserId" = 'large'}),
+		80000, 'the large one is whole');
 	is($pg->psql(q{SELECT count(*) FROM strategyexecutionlog
 		WHERE data->>'n' = '0' AND trace->-1->>'nodeId' = 'divide'
 		AND created_at = (SELECT max(created_at)

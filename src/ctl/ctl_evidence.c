@@ -24,13 +24,16 @@ static int reinject_line(
 	struct db_sync *db, struct arena *a, struct str line, struct err *err_r)
 {
 	struct json_err json_err;
+	/* a column is one string, of any size that the logger made */
+	struct json_limits lim = json_limits_default;
 	const struct jv *row;
 	struct json_out o;
 	struct buf text;
 	struct jv v;
 	int rc;
 
-	if (json_parse(a, line, &json_limits_default, &v, &json_err) < 0)
+	lim.string_bytes = (uint32_t)line.len;
+	if (json_parse(a, line, &lim, &v, &json_err) < 0)
 		return err_set(err_r, ERR_INVALID, "%s", json_err.text);
 	row = v.type == JV_OBJ ? jv_member(&v, "row") : NULL;
 	if (row == NULL || row->type != JV_OBJ)
