@@ -45,6 +45,7 @@ enum evidence_reason {
 	EV_DROP_BAD_RECORD,    /* unreadable */
 	EV_DROP_SPOOL_FULL,    /* spool at its cap, or the disk failed it */
 	EV_DROP_SPOOL_DAMAGED, /* bytes of the spool were not what was written */
+	EV_DROP_QUARANTINE_FAILED, /* refused, and quarantine cannot be had */
 	EV_REASON_CNT
 };
 

@@ -2,6 +2,7 @@
 #include "logger/trace_flush.h"
 
 #include <event2/event.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
@@ -90,31 +91,68 @@ static void quarantine_line(struct buf *out, const struct trace_row *row,
 	buf_add_str(out, STR("}\n"));
 }
 
-/* The file holds personal data: mode 0600.  A failure costs only the copy. */
-static void quarantine(struct trace_flush *f, const struct ev_item *it,
+/* The line or nothing: a part of it would spoil the next one, too. */
+static int append_line(int fd, struct str line)
+{
+	off_t end = lseek(fd, 0, SEEK_END);
+	char last = '\n';
+	ssize_t n;
+
+	if (end < 0)
+		return -1;
+	/* a process was killed while it wrote */
+	if (end > 0 && pread(fd, &last, 1, end - 1) == 1 && last != '\n' &&
+		write(fd, "\n", 1) != 1)
+		return -1;
+	end = lseek(fd, 0, SEEK_END);
+	errno = ENOSPC; /* what a short write means */
+	n = write(fd, line.p, line.len);
+	if (n == (ssize_t)line.len)
+		return 0;
+	if (n > 0 && ftruncate(fd, end) < 0)
+		log_warn("cannot cut a part of a line off the quarantine file");
+	return -1;
+}
+
+/* The file holds personal data: mode 0600. */
+static int quarantine(struct trace_flush *f, const struct ev_item *it,
 	const struct copy_reply *why)
 {
 	struct buf line;
-	ssize_t n;
-	int fd;
+	int fd, rc = -1;
 
-	buf_init(&line, 0);
 	if (trace_row_read(&f->row, it->type, (struct str){it->body, it->len},
 		    it->without) < 0)
-		goto out;
+		return -1;
+	buf_init(&line, 0);
 	quarantine_line(&line, &f->row, why);
 	fd = open(f->conf.quarantine_path,
-		O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
-	if (fd < 0) {
-		log_error("cannot open %s", f->conf.quarantine_path);
-		goto out;
-	}
-	n = write(fd, line.p, line.len);
-	if (n != (ssize_t)line.len)
-		log_error("cannot write to %s", f->conf.quarantine_path);
-	close(fd);
-out:
+		O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
+	if (fd >= 0)
+		rc = append_line(fd, buf_str(&line));
+	if (rc < 0)
+		log_warnx_limited("row refused by the database and lost, "
+				  "cannot write to %s: %s: %s %s",
+			f->conf.quarantine_path, strerror(errno), why->sqlstate,
+			why->message);
+	if (fd >= 0)
+		close(fd);
 	buf_fini(&line);
+	return rc;
+}
+
+/* Refused for good. */
+static void put_aside(struct trace_flush *f, struct ev_item **it,
+	const struct copy_reply *why)
+{
+	if (quarantine(f, *it, why) == 0) {
+		log_warnx_limited("row refused by the database, kept in %s: "
+				  "%s %s",
+			f->conf.quarantine_path, why->sqlstate, why->message);
+		ev_item_dropped(f->conf.queue, it, EV_DROP_DB_REJECTED);
+		return;
+	}
+	ev_item_dropped(f->conf.queue, it, EV_DROP_QUARANTINE_FAILED);
 }
 
 /* ---- one range ---------------------------------------------------------- */
@@ -219,13 +257,8 @@ static void range_refused(struct trace_flush *f, const struct copy_reply *why)
 	}
 	if (*it != NULL && drop_ref(f, *it, why))
 		return; /* and once more */
-	if (*it != NULL) {
-		log_warnx_limited("row refused by the database, kept in %s: "
-				  "%s %s",
-			f->conf.quarantine_path, why->sqlstate, why->message);
-		quarantine(f, *it, why);
-		ev_item_dropped(f->conf.queue, it, EV_DROP_DB_REJECTED);
-	}
+	if (*it != NULL)
+		put_aside(f, it, why);
 	range_left(f);
 }
 

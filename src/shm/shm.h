@@ -219,7 +219,7 @@ void metric_evidence_dropped(unsigned cls, unsigned reason, uint64_t n);
  * balances.
  */
 #define SHM_EV_CLASSES 5
-#define SHM_EV_REASONS 11
+#define SHM_EV_REASONS 12
 
 /* Own slot. Added before the message is sent, taken back when it was not. */
 void shm_ev_sent_add(unsigned cls, int64_t n);

@@ -4,6 +4,7 @@
  * this run by t/lib/pg-private.  After every fault the rows must be where the
  * counters say.
  */
+#define _GNU_SOURCE /* prlimit */
 #include <criterion/criterion.h>
 #include <criterion/hooks.h>
 #include <errno.h>
@@ -13,6 +14,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -25,6 +27,7 @@
 #include "logger/logger.h"
 #include "logger/trace_batch.h"
 #include "logger/trace_recv.h"
+#include "shm/shm_layout.h"
 
 #define CLUSTER_ENV "TEST_LOGGER_CLUSTER"
 #define PATIENCE_MS 30000
@@ -675,6 +678,70 @@ Test(logger, puts_a_refused_row_aside, .timeout = 120)
 	cr_expect_not_null(strstr(line, "\"data\":\"{\\\"a\\\":\""));
 	cr_expect_null(fgets(line, sizeof(line), f));
 	fclose(f);
+	rig_fini();
+}
+
+/* Lines of the quarantine file, each of which is whole. */
+static unsigned quarantined(void)
+{
+	static char line[1 << 16];
+	char path[128];
+	unsigned n = 0;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "%s/quarantine.jsonl", rig.dir);
+	f = fopen(path, "r");
+	cr_assert_not_null(f);
+	for (; fgets(line, sizeof(line), f) != NULL; n++) {
+		size_t len = strlen(line);
+
+		cr_assert_eq(strncmp(line, "{\"at\":", 6), 0, "%s", line);
+		cr_assert_gt(len, 3);
+		cr_assert_str_eq(line + len - 3, "}}\n");
+		cr_assert_null(strstr(line + 1, "{\"at\":"), "%s", line);
+	}
+	fclose(f);
+	return n;
+}
+
+/* A file that may not grow is a full disk to the one who writes it. */
+Test(logger, quarantine_on_a_full_disk_keeps_whole_lines, .timeout = 120)
+{
+	struct rlimit full, was;
+
+	rig_init(getenv(CLUSTER_ENV));
+	no_spool();
+	run_sql(rig.pg, "ALTER TABLE strategyexecutionlog ADD CONSTRAINT "
+			"no_error CHECK (status <> 'error') NOT VALID");
+	logger_start();
+	worker_start();
+	getrlimit(RLIMIT_FSIZE, &was);
+	full = (struct rlimit){10000, was.rlim_max};
+	cr_assert_eq(prlimit(rig.logger, RLIMIT_FSIZE, &full, NULL), 0);
+	for (unsigned i = 1; i <= 15; i++) {
+		send_runs(EV_ERROR, 1);
+		wait_for(total_dropped, i);
+	}
+	cr_expect_gt(quarantined(), 3);
+	cr_expect_lt(quarantined(), 15);
+	cr_expect_eq(
+		shm_get(&rig.shm->slot[SLOT_LOGGER]
+				 .ev_dropped[EV_ERROR][EV_DROP_DB_REJECTED]),
+		quarantined());
+	cr_expect_eq(shm_get(&rig.shm->slot[SLOT_LOGGER]
+				      .ev_dropped[EV_ERROR]
+						 [EV_DROP_QUARANTINE_FAILED]),
+		15 - quarantined());
+	full.rlim_cur = was.rlim_cur;
+	cr_assert_eq(prlimit(rig.logger, RLIMIT_FSIZE, &full, NULL), 0);
+	send_runs(EV_ERROR, 4);
+	worker_stop();
+	logger_join();
+	expect_identity();
+	cr_expect_eq(
+		shm_get(&rig.shm->slot[SLOT_LOGGER]
+				 .ev_dropped[EV_ERROR][EV_DROP_DB_REJECTED]),
+		quarantined());
 	rig_fini();
 }
 
