@@ -230,19 +230,26 @@ static void send_data(struct copy_conn *c)
 }
 
 /*
- * Whose fault an error is.  Data, constraints, sizes, triggers: the row's.
- * Anything about resources, rights, missing tables, conflicts or shutdown
- * passes, so that the rows are kept.
+ * Whose fault an error is.  Connections, resources, conflicts, operators and
+ * bugs of the server pass, and so the rows are kept; a schema waits for who
+ * mends it.  Whatever else a statement says is said of its rows: of their
+ * data, constraints and sizes, or by a trigger, in classes of its own.
  */
-static bool row_is_at_fault(const char *sqlstate)
+static enum copy_outcome whose_fault(const char *sqlstate)
 {
-	static const char *const classes[] = {
-		"21", "22", "23", "44", "54", "P0"};
+	static const char *const server[] = {"08", "25", "28", "2D", "3D", "40",
+		"53", "55", "57", "58", "F0", "XX"};
+	static const char *const schema[] = {"3F", "42"};
 
-	for (size_t i = 0; i < NELEM(classes); i++)
-		if (memcmp(sqlstate, classes[i], 2) == 0)
-			return true;
-	return false;
+	if (sqlstate[0] == '\0')
+		return COPY_FAILED;
+	for (size_t i = 0; i < NELEM(server); i++)
+		if (memcmp(sqlstate, server[i], 2) == 0)
+			return COPY_FAILED;
+	for (size_t i = 0; i < NELEM(schema); i++)
+		if (memcmp(sqlstate, schema[i], 2) == 0)
+			return COPY_NO_TABLE;
+	return COPY_REFUSED;
 }
 
 static void note_error(struct copy_conn *c, const PGresult *res)
@@ -285,11 +292,7 @@ static void step_done(struct copy_conn *c)
 		return;
 	}
 	set_state(c, CC_IDLE);
-	if (!failed)
-		job_end(c, COPY_STORED);
-	else
-		job_end(c, row_is_at_fault(c->reply.sqlstate) ? COPY_REFUSED
-							      : COPY_FAILED);
+	job_end(c, failed ? whose_fault(c->reply.sqlstate) : COPY_STORED);
 }
 
 static void read_results(struct copy_conn *c)

@@ -16,10 +16,11 @@ struct copy_conn;
 struct event_base;
 
 enum copy_outcome {
-	COPY_STORED,  /* committed */
-	COPY_REFUSED, /* a row is at fault: nothing was stored */
-	COPY_FAILED,  /* the server is at fault: nothing was stored */
-	COPY_LOST     /* no connection any more: outcome unknown */
+	COPY_STORED,   /* committed */
+	COPY_REFUSED,  /* a row is at fault: nothing was stored */
+	COPY_NO_TABLE, /* the table, its columns or rights: nothing was stored */
+	COPY_FAILED,   /* the server is at fault: nothing was stored */
+	COPY_LOST      /* no connection any more: outcome unknown */
 };
 
 struct copy_reply {

@@ -102,8 +102,8 @@ static struct ev_item *pop(struct ev_queue *q, enum evidence_class c)
 	q->head[c] = it->next;
 	if (q->head[c] == NULL)
 		q->tail[c] = &q->head[c];
-	q->waiting--;
-	q->waiting_bytes -= item_bytes(it);
+	q->waiting[trace_table_of(c)]--;
+	q->waiting_bytes[trace_table_of(c)] -= item_bytes(it);
 	return it;
 }
 
@@ -144,8 +144,9 @@ static void item_enter(struct ev_queue *q, const struct ev_item *it)
 
 static void item_wait(struct ev_queue *q, struct ev_item *it)
 {
-	q->waiting++;
-	q->waiting_bytes += item_bytes(it);
+	q->waiting[trace_table_of(it->cls)]++;
+	q->waiting_bytes[trace_table_of(it->cls)] += item_bytes(it);
+	it->next = NULL;
 	*q->tail[it->cls] = it;
 	q->tail[it->cls] = &it->next;
 }
@@ -230,6 +231,30 @@ uint64_t ev_queue_oldest_ms(const struct ev_queue *q)
 	return oldest;
 }
 
+static bool is_held(const struct ev_queue *q, enum trace_table t)
+{
+	return q->held & 1u << t;
+}
+
+struct ev_ready ev_queue_ready(const struct ev_queue *q)
+{
+	struct ev_ready r = {0, 0, 0};
+
+	for (unsigned t = 0; t < TRACE_TABLES; t++)
+		if (!is_held(q, t)) {
+			r.rows += q->waiting[t];
+			r.bytes += q->waiting_bytes[t];
+		}
+	for (unsigned c = 0; c < EV_CLASS_CNT; c++) {
+		const struct ev_item *it = q->head[c];
+
+		if (it != NULL && !is_held(q, trace_table_of(c)) &&
+			(r.oldest_ms == 0 || it->at_ms < r.oldest_ms))
+			r.oldest_ms = it->at_ms;
+	}
+	return r;
+}
+
 /* Urgent rows by their age, then the others by their rank. */
 static bool goes_before(const struct ev_item *a, const struct ev_item *b)
 {
@@ -251,7 +276,7 @@ static enum trace_table next_table(struct ev_queue *q)
 	for (unsigned c = 0; c < EV_CLASS_CNT; c++) {
 		const struct ev_item *it = q->head[c];
 
-		if (it == NULL)
+		if (it == NULL || is_held(q, trace_table_of(c)))
 			continue;
 		if (first == NULL || (by_age ? it->at_ms < first->at_ms
 					     : goes_before(it, first)))
@@ -288,6 +313,24 @@ unsigned ev_batch_take(struct ev_batch *b, struct ev_queue *q,
 		}
 	}
 	return b->n;
+}
+
+static void item_return(struct ev_queue *q, struct ev_item *it)
+{
+	q->waiting[trace_table_of(it->cls)]++;
+	q->waiting_bytes[trace_table_of(it->cls)] += item_bytes(it);
+	it->next = q->head[it->cls];
+	q->head[it->cls] = it;
+	if (it->next == NULL)
+		q->tail[it->cls] = &it->next;
+}
+
+void ev_batch_return(struct ev_batch *b, struct ev_queue *q, unsigned lo)
+{
+	for (unsigned i = b->n; i-- > lo;)
+		if (b->items[i] != NULL)
+			item_return(q, b->items[i]);
+	b->n = 0;
 }
 
 uint64_t ev_queue_drop_all(struct ev_queue *q, enum evidence_reason why)

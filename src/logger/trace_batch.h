@@ -38,11 +38,12 @@ struct ev_queue {
 	uint64_t rows_max;
 	uint64_t class_bytes[EV_CLASS_CNT]; /* of `bytes` */
 	uint64_t own[EV_CLASS_CNT];         /* of `rows`: not in the spool */
-	uint64_t rows;    /* waiting here and in the batch being written */
-	uint64_t bytes;   /* likewise */
-	uint64_t waiting; /* waiting here */
-	uint64_t waiting_bytes; /* likewise */
-	unsigned batches;       /* taken so far */
+	uint64_t rows;  /* waiting here and in the batch being written */
+	uint64_t bytes; /* likewise */
+	unsigned held;  /* bit t: rows of table t stay here for now */
+	uint64_t waiting[TRACE_TABLES];       /* waiting here */
+	uint64_t waiting_bytes[TRACE_TABLES]; /* likewise */
+	unsigned batches;                     /* taken so far */
 };
 
 void ev_queue_init(struct ev_queue *q, uint64_t rows_max);
@@ -57,6 +58,13 @@ void ev_queue_push(struct ev_queue *q, const struct ev_row *row);
 /* Receive time of the oldest row that waits; 0 when none does. */
 uint64_t ev_queue_oldest_ms(const struct ev_queue *q);
 
+/* Rows that wait and are not held. */
+struct ev_ready {
+	uint64_t rows, bytes;
+	uint64_t oldest_ms;
+};
+struct ev_ready ev_queue_ready(const struct ev_queue *q);
+
 /* Rows of one table taken from the queue. */
 struct ev_batch {
 	enum trace_table table;
@@ -65,9 +73,11 @@ struct ev_batch {
 	unsigned cap;
 };
 
-/* Most urgent rows first; returns their number. */
+/* Most urgent rows of a table that is not held first; returns their number. */
 unsigned ev_batch_take(struct ev_batch *b, struct ev_queue *q,
 	unsigned rows_max, size_t bytes_max);
+/* Rows from lo on go back to where they were taken from. */
+void ev_batch_return(struct ev_batch *b, struct ev_queue *q, unsigned lo);
 /* The item leaves for good. */
 void ev_item_stored(struct ev_queue *q, struct ev_item **item);
 void ev_item_dropped(

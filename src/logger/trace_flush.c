@@ -42,6 +42,12 @@ struct load {
 	unsigned lines_rows; /* rows in lines */
 };
 
+/* A table that cannot be written to, while the others can. */
+struct hold {
+	uint64_t until_ms; /* while the queue holds its rows */
+	uint32_t backoff_ms;
+};
+
 struct trace_flush {
 	struct trace_flush_conf conf;
 	struct copy_conn *conn;
@@ -49,6 +55,7 @@ struct trace_flush {
 	enum state state;
 	bool hurry;
 	uint32_t backoff_ms;
+	struct hold holds[TRACE_TABLES];
 	struct load loads[2];
 	struct load *now;  /* being written */
 	struct load *next; /* made ready meanwhile; empty when batch.n is 0 */
@@ -228,6 +235,7 @@ static void range_stored(struct trace_flush *f)
 	}
 	range_left(f);
 	f->backoff_ms = BACKOFF_MIN_MS;
+	f->holds[f->now->batch.table].backoff_ms = BACKOFF_MIN_MS;
 }
 
 /* Empties the column that a foreign key refused; false: it is empty. */
@@ -262,16 +270,70 @@ static void range_refused(struct trace_flush *f, const struct copy_reply *why)
 	range_left(f);
 }
 
+/* ---- tables that wait ---------------------------------------------------- */
+
+static uint32_t doubled(uint32_t ms)
+{
+	return ms * 2 < BACKOFF_MAX_MS ? ms * 2 : BACKOFF_MAX_MS;
+}
+
+/* What was taken of the table goes back to the queue, in its order. */
+static void hold_table(struct trace_flush *f, const struct copy_reply *why)
+{
+	enum trace_table t = f->now->batch.table;
+	struct hold *h = &f->holds[t];
+	unsigned lo = top(f)->lo;
+
+	log_warnx_limited("rows for the table %s wait until it is mended, the "
+			  "database says: %s %s",
+		trace_table_name(t), why->sqlstate, why->message);
+	/* those whose answer was lost may be there */
+	for (unsigned r = 0; r < f->ranges_cnt; r++)
+		for (unsigned i = f->ranges[r].lo; i < f->ranges[r].hi; i++)
+			if (f->now->batch.items[i] != NULL)
+				f->now->batch.items[i]->is_old |=
+					f->ranges[r].staged;
+	if (f->next->batch.n > 0 && f->next->batch.table == t)
+		ev_batch_return(&f->next->batch, f->conf.queue, 0);
+	ev_batch_return(&f->now->batch, f->conf.queue, lo);
+	f->ranges_cnt = 0;
+	f->conf.queue->held |= 1u << t;
+	h->until_ms = clock_mono_ms() + h->backoff_ms;
+	h->backoff_ms = doubled(h->backoff_ms);
+}
+
+static void let_go(struct trace_flush *f)
+{
+	uint64_t now_ms = clock_mono_ms();
+
+	for (unsigned t = 0; t < TRACE_TABLES; t++)
+		if (f->holds[t].until_ms <= now_ms)
+			f->conf.queue->held &= ~(1u << t);
+}
+
+/* Milliseconds until a table is tried again; UINT64_MAX: none is held. */
+static uint64_t held_for(const struct trace_flush *f)
+{
+	uint64_t now_ms = clock_mono_ms(), first = UINT64_MAX;
+
+	for (unsigned t = 0; t < TRACE_TABLES; t++)
+		if (f->conf.queue->held & 1u << t &&
+			f->holds[t].until_ms < first)
+			first = f->holds[t].until_ms;
+	if (first == UINT64_MAX)
+		return first;
+	return first > now_ms ? first - now_ms : 0;
+}
+
 /* ---- the machine -------------------------------------------------------- */
 
 /* Milliseconds until the queue is worth a batch; 0: now. */
-static uint64_t patience(const struct trace_flush *f)
+static uint64_t patience(const struct trace_flush *f, const struct ev_ready *r)
 {
-	const struct ev_queue *q = f->conf.queue;
-	uint64_t age = clock_mono_ms() - ev_queue_oldest_ms(q);
+	uint64_t age = clock_mono_ms() - r->oldest_ms;
 
-	if (f->hurry || q->waiting >= f->conf.batch_rows ||
-		q->waiting_bytes >= BATCH_BYTES || age >= f->conf.batch_ms)
+	if (f->hurry || r->rows >= f->conf.batch_rows ||
+		r->bytes >= BATCH_BYTES || age >= f->conf.batch_ms)
 		return 0;
 	return f->conf.batch_ms - age;
 }
@@ -295,33 +357,48 @@ static void take_batch(struct trace_flush *f, struct load *l)
 /* While a batch is on the wire the processor is free to make the next. */
 static void prepare_next(struct trace_flush *f)
 {
-	if (f->next->batch.n == 0 && f->conf.queue->waiting > 0 &&
-		patience(f) == 0)
+	struct ev_ready r;
+
+	let_go(f);
+	r = ev_queue_ready(f->conf.queue);
+	if (f->next->batch.n == 0 && r.rows > 0 && patience(f, &r) == 0)
 		take_batch(f, f->next);
+}
+
+/* False: nothing is worth a batch now, the timer runs if anything waits. */
+static bool take_next(struct trace_flush *f)
+{
+	uint64_t wait_ms = UINT64_MAX, held_ms;
+	struct ev_ready r;
+
+	let_go(f);
+	held_ms = held_for(f);
+	r = ev_queue_ready(f->conf.queue);
+	if (r.rows > 0)
+		wait_ms = patience(f, &r);
+	if (wait_ms == 0) {
+		take_batch(f, f->next);
+		return true;
+	}
+	if (held_ms < wait_ms)
+		wait_ms = held_ms;
+	if (wait_ms < UINT64_MAX)
+		set_timer(f, wait_ms);
+	else
+		f->conf.on_idle(f->conf.arg);
+	return false;
 }
 
 /* A range to send stands on top; false when there is nothing to do now. */
 static bool next_range(struct trace_flush *f)
 {
 	struct load *done = f->now;
-	uint64_t wait_ms;
 
 	if (f->ranges_cnt > 0)
 		return true;
 	done->batch.n = 0;
-	if (f->next->batch.n == 0) {
-		if (f->conf.queue->waiting == 0) {
-			f->conf.on_idle(f->conf.arg);
-			return false;
-		}
-		wait_ms = patience(f);
-		if (wait_ms > 0) {
-			if (!event_pending(f->ev_timer, EV_TIMEOUT, NULL))
-				set_timer(f, wait_ms);
-			return false;
-		}
-		take_batch(f, f->next);
-	}
+	if (f->next->batch.n == 0 && !take_next(f))
+		return false;
 	f->now = f->next;
 	f->next = done;
 	f->ranges[0] =
@@ -373,14 +450,15 @@ static void on_done(void *arg, const struct copy_reply *reply)
 		metric_inc(M_EV_BATCHES_REFUSED);
 		range_refused(f, reply);
 		break;
+	case COPY_NO_TABLE:
+		hold_table(f, reply);
+		break;
 	case COPY_FAILED:
 		log_warnx_limited("evidence waits, the database says: %s %s",
 			reply->sqlstate, reply->message);
 		f->state = FL_BACKOFF;
 		set_timer(f, f->backoff_ms);
-		f->backoff_ms = f->backoff_ms * 2 < BACKOFF_MAX_MS
-					? f->backoff_ms * 2
-					: BACKOFF_MAX_MS;
+		f->backoff_ms = doubled(f->backoff_ms);
 		break;
 	case COPY_LOST:
 		metric_inc(M_EV_BATCHES_LOST);
@@ -425,6 +503,8 @@ struct trace_flush *trace_flush_new(
 		fatal("out of memory in the logger");
 	f->conf = *conf;
 	f->backoff_ms = BACKOFF_MIN_MS;
+	for (unsigned t = 0; t < TRACE_TABLES; t++)
+		f->holds[t].backoff_ms = BACKOFF_MIN_MS;
 	trace_row_init(&f->row);
 	f->now = &f->loads[0];
 	f->next = &f->loads[1];

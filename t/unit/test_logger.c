@@ -681,6 +681,33 @@ Test(logger, puts_a_refused_row_aside, .timeout = 120)
 	rig_fini();
 }
 
+static void trigger(const char *table, const char *when, const char *body)
+{
+	char sql[512];
+
+	snprintf(sql, sizeof(sql),
+		"CREATE OR REPLACE FUNCTION t_%s() RETURNS trigger LANGUAGE "
+		"plpgsql AS $$ BEGIN IF %s THEN %s; END IF; RETURN NEW; END $$;"
+		"CREATE TRIGGER t BEFORE INSERT ON %s FOR EACH ROW EXECUTE "
+		"FUNCTION t_%s()",
+		table, when, body, table, table);
+	run_sql(rig.pg, sql);
+}
+
+static void send_audit(unsigned n)
+{
+	for (unsigned i = 0; i < n; i++) {
+		struct audit_rec audit = {.at_us = clock_wall_us(),
+			.level = STR("INFO"),
+			.module = STR("game"),
+			.message = STR("m")};
+
+		uuid_make_v7(&audit.id);
+		trace_send_audit(rig.send, &audit);
+	}
+	turn();
+}
+
 /* Lines of the quarantine file, each of which is whole. */
 static unsigned quarantined(void)
 {
@@ -702,6 +729,74 @@ static unsigned quarantined(void)
 	}
 	fclose(f);
 	return n;
+}
+
+/* Whatever class a trigger chooses for what it raises. */
+Test(logger, any_sqlstate_of_a_row_is_the_rows, .timeout = 120)
+{
+	static const char *const states[] = {
+		"U0001", "P0001", "0A000", "38001", "22012"};
+
+	rig_init(getenv(CLUSTER_ENV));
+	logger_start();
+	worker_start();
+	for (unsigned i = 0; i < NELEM(states); i++) {
+		char body[64];
+		struct run_rec r = a_run(EV_ERROR);
+
+		snprintf(body, sizeof(body), "RAISE 'no' USING ERRCODE = '%s'",
+			states[i]);
+		trigger("strategyexecutionlog", "NEW.\"caseName\" = 'bad'",
+			body);
+		send_runs(EV_ERROR, 20);
+		r.case_name = STR("bad");
+		trace_send_run(rig.send, EV_ERROR, &r);
+		send_runs(EV_ERROR, 20);
+		send_audit(3);
+		wait_for(total_dropped, i + 1);
+		wait_for(total_stored, (i + 1) * 43);
+		run_sql(rig.pg, "DROP TRIGGER t ON strategyexecutionlog");
+	}
+	worker_stop();
+	logger_join();
+	expect_identity();
+	cr_expect_eq(quarantined(), NELEM(states));
+	rig_fini();
+}
+
+Test(logger, a_table_that_is_gone_holds_up_its_own_rows, .timeout = 120)
+{
+	rig_init(getenv(CLUSTER_ENV));
+	logger_start();
+	worker_start();
+	run_sql(rig.pg, "ALTER TABLE logs RENAME TO logs_away");
+	for (unsigned i = 1; i <= 5; i++) {
+		send_audit(10);
+		send_runs(EV_ERROR, 20);
+		send_runs(EV_SAMPLE, 20);
+		wait_for(total_stored, i * 40);
+	}
+	cr_expect_eq(total_dropped(), 0);
+	run_sql(rig.pg, "ALTER TABLE logs_away RENAME TO logs");
+	wait_for(total_stored, 250);
+	/* and the other way round, a column this time */
+	run_sql(rig.pg, "ALTER TABLE strategyexecutionlog RENAME COLUMN "
+			"\"caseName\" TO c");
+	send_runs(EV_ERROR, 600);
+	send_audit(10);
+	wait_for(total_stored, 260);
+	cr_expect_eq(total_dropped(), 0);
+	/* held rows wait in the spool for the next one */
+	logger_kill();
+	run_sql(rig.pg, "ALTER TABLE strategyexecutionlog RENAME COLUMN c TO "
+			"\"caseName\"");
+	logger_start();
+	wait_for(total_stored, 860);
+	worker_stop();
+	logger_join();
+	expect_identity();
+	cr_expect_eq(total_dropped(), 0);
+	rig_fini();
 }
 
 /* A file that may not grow is a full disk to the one who writes it. */
