@@ -141,6 +141,9 @@ subtest 'caches' => sub {
 	cmp_ok($s->{$hits}, '>', $before->{$hits}, 'some find it');
 	is($s->{'gamed_cache_entries{cache="program"}'}, 1, 'there is one');
 	is($s->{'gamed_cache_entries{cache="task"}'}, 1, 'and one task');
+	my $bytes = $s->{'gamed_cache_bytes{cache="program"}'};
+	cmp_ok($bytes, '>', 100, 'a program has bytes');
+	cmp_ok($bytes, '<', 10000, 'not many');
 	cmp_ok($s->{gamed_program_compiles_total}, '>=', 1, 'compiled');
 	$pg->psql("update strategydefinition set updated_at = now() where id = '$id'");
 	ok(eventually(sub {

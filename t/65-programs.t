@@ -1,7 +1,8 @@
 #!/usr/bin/perl
 # Programs at the limits and far past them, over HTTP: the exact edges of nodes
 # and depth on save, simulation and award; nested arrays, long lists and long
-# ids in bounded memory and with typed answers (dsl.md 8, 13, 21).
+# ids in bounded memory and with typed answers; what a worker keeps of them
+# (dsl.md 8, 13, 21).
 use strict;
 use warnings;
 use Test::More;
@@ -294,6 +295,80 @@ subtest 'text that cannot be stored' => sub {
 			}
 		}
 	}
+};
+
+# ---- what a worker keeps of them -----------------------------------------------------
+
+subtest 'programs that are kept, by bytes' => sub {
+	my $limit = 9 * $MIB;
+	my $near = Gamed::Daemon->start(pg => $pg, conf => {
+		'server.workers' => 1,
+		'http.access_log' => 'false',
+		'http.handler_timeout_ms' => 60000,
+		'database.deadline_ms' => 60000,
+		'database.statement_timeout_ms' => 60000,
+		'dsl.timeout_ms' => 30000,
+		'dsl.program_cache_bytes' => $limit,
+	});
+	my $c = Gamed::Client->new(port => $near->port, key => $admin->{key},
+		timeout => 60);
+	my $game = $c->post('/api/v1/games', { externalGameId => 'kept',
+		platform => 'web' })->{json}{gameId};
+	my $when = { type => 'compare', op => '==', left => lit('n' x 62_500),
+		right => lit(1) };
+	my %ast = (
+		# 4 MB each
+		(map { $_ => { rules => [ map { { type => 'rule',
+			when => $when, then => [ { type => 'assign_points',
+			value => lit(1), case_name => 'No' } ] } } 1 .. 64 ] } }
+			qw(P1 P2 P3)),
+		# 8 MB of text, and much more when compiled
+		Large => { rules => [], parent_variables => { map {
+			(sprintf('variable_%05d', $_) => 'v' x 64) }
+			1 .. 85_000 } },
+	);
+
+	for my $name (sort keys %ast) {
+		my $r = $c->post($C, { name => "kept $name", astJson => {
+			type => 'program', %{ $ast{$name} }, default => {
+			type => 'assign_points', value => lit(1),
+			case_name => $name } } });
+		is($r->{status}, 201, "$name: made")
+			or diag substr $r->{body}, 0, 300;
+		my $id = $r->{json}{id};
+		is($c->post("$C/$id/publish")->{status}, 200, "$name: published");
+		is($c->post("/api/v1/games/$game/tasks", {
+			externalTaskId => $name, strategyId => "custom:$id" })
+			->{status}, 200, "$name: a task");
+	}
+	my $scores = sub {
+		my ($name, $compiled, $entries) = @_;
+		my $before = $near->metrics->{gamed_program_compiles_total};
+		my $r = $c->post("/api/v1/games/$game/tasks/$name/points", {
+			externalUserId => 'ana', isSimulated => \1 });
+		is($r->{json}{caseName}, $name, "$name scores")
+			or diag substr $r->{body}, 0, 300;
+		my $m = $near->metrics;
+		is($m->{gamed_program_compiles_total} - $before, $compiled,
+			$compiled ? "$name: compiled" : "$name: still there");
+		is($m->{'gamed_cache_entries{cache="program"}'}, $entries,
+			"entries: $entries");
+		my $bytes = $m->{'gamed_cache_bytes{cache="program"}'};
+		cmp_ok($bytes, '<=', $limit, 'no more bytes than may be');
+		cmp_ok($bytes, '>', $entries * 4_000_000, 'and no fewer than are');
+	};
+
+	$scores->('P1', 1, 1);
+	$scores->('P2', 1, 2);
+	$scores->('P1', 0, 2);
+	$scores->('P3', 1, 2); # P2 was used longest ago
+	$scores->('P1', 0, 2);
+	$scores->('P2', 1, 2);
+	$scores->('P1', 0, 2);
+	$scores->('Large', 1, 2) for 1, 2; # never kept
+	$scores->('P1', 0, 2);
+	$scores->('P2', 0, 2);
+	is($near->stop, 0, 'the server ends well');
 };
 
 is($d->stop, 0, 'the server ends well');

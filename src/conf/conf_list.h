@@ -144,6 +144,9 @@ CONF_INT(dsl_timeout_ms, "dsl", "timeout_ms", "DSL_EXECUTION_TIMEOUT_MS", 500,
 CONF_INT(dsl_max_string_bytes, "dsl", "max_string_bytes",
 	"DSL_MAX_STRING_BYTES", 65536, 16, 1048576, 1,
 	"bytes of a text made while running")
+CONF_INT(dsl_program_cache_bytes, "dsl", "program_cache_bytes", "", 67108864,
+	1048576, 1099511627776, 1,
+	"bytes of compiled programs that a worker keeps")
 
 CONF_BOOL(trace_enabled, "evidence", "enabled", "DSL_EXECUTION_LOG_ENABLED",
 	true, 1, "keep runs in strategyexecutionlog")

@@ -490,6 +490,7 @@ static struct dsl_program *pack(struct compiler *c)
 	if (p == NULL)
 		fatal("out of memory compiling a program, %zu bytes wanted",
 			size);
+	p->bytes = size;
 	at = (char *)p + ((sizeof(*p) + 15) & ~(size_t)15);
 	p->code = pack_one(&at, &c->code);
 	p->nodes = nodes = pack_one(&at, &c->nodes);
@@ -605,6 +606,11 @@ const struct dsl_field_ref *dsl_program_fields(
 uint32_t dsl_program_needs(const struct dsl_program *p)
 {
 	return p->needs;
+}
+
+size_t dsl_program_bytes(const struct dsl_program *p)
+{
+	return p->bytes;
 }
 
 int dsl_program_nodes(const struct dsl_program *p)

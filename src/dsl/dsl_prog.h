@@ -86,6 +86,7 @@ struct dsl_node {
 
 struct dsl_program {
 	unsigned refs;
+	size_t bytes; /* all of it */
 	const struct dsl_ins *code;
 	const struct dsl_node *nodes;
 	const struct jv *consts;

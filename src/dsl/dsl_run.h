@@ -82,6 +82,8 @@ const struct dsl_field_ref *dsl_program_fields(
 	const struct dsl_program *p, unsigned *cnt_r);
 /* Bit 1 << enum dsl_field for each field mentioned. */
 uint32_t dsl_program_needs(const struct dsl_program *p);
+/* Of memory, all in all. */
+size_t dsl_program_bytes(const struct dsl_program *p);
 /* Static count of section 8: what max_nodes is compared with. */
 int dsl_program_nodes(const struct dsl_program *p);
 /*

@@ -213,6 +213,8 @@ METRIC(M_CACHE_TASK_MISS, C, "gamed_cache_lookups_total",
 METRIC(M_CACHE_PROGRAM_ENTRIES, G, "gamed_cache_entries",
 	"cache=\"program\"", "Entries in the caches of the workers")
 METRIC(M_CACHE_TASK_ENTRIES, G, "gamed_cache_entries", "cache=\"task\"", "")
+METRIC(M_CACHE_PROGRAM_BYTES, G, "gamed_cache_bytes", "cache=\"program\"",
+	"Bytes of the programs in the caches of the workers")
 METRIC(M_PROGRAM_COMPILES, C, "gamed_program_compiles_total", "",
 	"Programs of strategies that were read, checked and compiled")
 METRIC(M_LABEL_OVERFLOW_REALM, C, "gamed_metric_label_overflow_total",

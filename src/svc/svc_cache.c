@@ -85,8 +85,9 @@ struct svc_cache *svc_cache_new(struct app *app)
 	if (c == NULL)
 		fatal("out of memory for the caches");
 	c->app = app;
-	svc_lru_init(&c->targets, TARGETS_MAX, target_free);
-	svc_lru_init(&c->strategies, STRATEGIES_MAX, strategy_free);
+	svc_lru_init(&c->targets, TARGETS_MAX, SIZE_MAX, target_free);
+	svc_lru_init(&c->strategies, STRATEGIES_MAX,
+		(size_t)app->conf->dsl_program_cache_bytes, strategy_free);
 	return c;
 }
 
@@ -104,6 +105,7 @@ static void count_entries(const struct svc_cache *c)
 {
 	metric_set(M_CACHE_TASK_ENTRIES, c->targets.cnt);
 	metric_set(M_CACHE_PROGRAM_ENTRIES, c->strategies.cnt);
+	metric_set(M_CACHE_PROGRAM_BYTES, c->strategies.bytes);
 }
 
 static void drop(struct svc_cache *c, struct svc_lru *l, struct svc_slot *slot)
@@ -413,22 +415,32 @@ static struct svc_strategy *strategy_make(const struct svc_slot *slot,
 	return s;
 }
 
-/* The value that the reply stands for, with a reference; NULL: none. */
+static size_t strategy_bytes(const struct svc_strategy *s)
+{
+	return sizeof(*s) + s->arena.used_bytes +
+	       (s->prog ? dsl_program_bytes(s->prog) : 0);
+}
+
+/* The value that the reply stands for, with a reference; NULL: none.  The
+ * slot is gone when it is too large to be kept. */
 static struct svc_strategy *strategy_of_reply(
 	struct svc_slot *slot, const struct db_res *res)
 {
+	struct svc_cache *c = slot->cache;
 	struct svc_strategy *s = slot->val;
 	struct store_strategy row;
 
 	if (!store_strategy_row(res, &row))
 		return NULL;
 	if (!row.is_same || s == NULL) {
-		s = strategy_make(slot, &row, slot->cache->app->conf);
+		s = strategy_make(slot, &row, c->app->conf);
 		strategy_free(slot->val);
 		slot->val = s;
 	}
 	s->refs++;
 	slot->loaded_ms = clock_mono_ms();
+	svc_lru_charge(&c->strategies, slot, strategy_bytes(s));
+	count_entries(c);
 	return s;
 }
 

@@ -6,10 +6,12 @@
 
 #include "base/log.h"
 
-void svc_lru_init(struct svc_lru *l, size_t max, void (*val_free)(void *val))
+void svc_lru_init(struct svc_lru *l, size_t max, size_t max_bytes,
+	void (*val_free)(void *val))
 {
 	memset(l, 0, sizeof(*l));
 	l->max = max;
+	l->max_bytes = max_bytes;
 	l->val_free = val_free;
 	for (l->buckets_cnt = 16; l->buckets_cnt < max;)
 		l->buckets_cnt *= 2;
@@ -48,6 +50,7 @@ void svc_lru_drop(struct svc_lru *l, struct svc_slot *s)
 	*at = s->chain;
 	unlink_use(l, s);
 	l->cnt--;
+	l->bytes -= s->bytes;
 	if (s->val)
 		l->val_free(s->val);
 	free(s);
@@ -62,6 +65,23 @@ void svc_lru_fini(struct svc_lru *l)
 	}
 	free(l->buckets);
 	memset(l, 0, sizeof(*l));
+}
+
+void svc_lru_charge(struct svc_lru *l, struct svc_slot *s, size_t bytes)
+{
+	struct svc_slot *old, *newer;
+
+	l->bytes += bytes - s->bytes;
+	s->bytes = bytes;
+	if (bytes > l->max_bytes) {
+		svc_lru_drop(l, s);
+		return;
+	}
+	for (old = l->oldest; old && l->bytes > l->max_bytes; old = newer) {
+		newer = old->newer;
+		if (old != s && !old->is_loading)
+			svc_lru_drop(l, old);
+	}
 }
 
 static int make_room(struct svc_lru *l)

@@ -38,7 +38,7 @@ Test(svc_lru, finds_what_it_made)
 	struct svc_lru l;
 	struct svc_slot *a, *b;
 
-	svc_lru_init(&l, 8, val_free);
+	svc_lru_init(&l, 8, SIZE_MAX, val_free);
 	a = put(&l, "a");
 	b = put(&l, "b");
 	cr_assert_neq(a, b);
@@ -53,7 +53,7 @@ Test(svc_lru, evicts_the_one_used_longest_ago)
 	struct svc_lru l;
 	struct svc_slot *a;
 
-	svc_lru_init(&l, 3, val_free);
+	svc_lru_init(&l, 3, SIZE_MAX, val_free);
 	a = put(&l, "a");
 	put(&l, "b");
 	put(&l, "c");
@@ -74,7 +74,7 @@ Test(svc_lru, keeps_what_is_being_loaded)
 	struct svc_lru l;
 	struct svc_slot *a, *b;
 
-	svc_lru_init(&l, 2, val_free);
+	svc_lru_init(&l, 2, SIZE_MAX, val_free);
 	a = get(&l, "a");
 	a->is_loading = true;
 	b = put(&l, "b");
@@ -86,12 +86,79 @@ Test(svc_lru, keeps_what_is_being_loaded)
 	svc_lru_fini(&l);
 }
 
+Test(svc_lru, evicts_until_the_bytes_fit)
+{
+	struct svc_lru l;
+	struct svc_slot *a;
+
+	freed = 0;
+	svc_lru_init(&l, 8, 100, val_free);
+	a = put(&l, "a");
+	svc_lru_charge(&l, a, 40);
+	svc_lru_charge(&l, put(&l, "b"), 30);
+	svc_lru_charge(&l, put(&l, "c"), 30);
+	cr_assert_eq(freed, 0);
+	cr_assert_eq(l.bytes, 100);
+	get(&l, "a");
+	svc_lru_charge(&l, put(&l, "d"), 31);
+	cr_assert_eq(freed, 2); /* b and c: one alone is too little */
+	cr_assert_eq(l.bytes, 71);
+	cr_assert_not_null(get(&l, "a")->val);
+	cr_assert_not_null(get(&l, "d")->val);
+	svc_lru_charge(&l, a, 69); /* it has changed */
+	cr_assert_eq(l.bytes, 100);
+	svc_lru_charge(&l, a, 70);
+	cr_assert_eq(freed, 3);
+	cr_assert_eq(get(&l, "a"), a);
+	cr_assert_eq(l.bytes, 70);
+	svc_lru_drop(&l, a);
+	cr_assert_eq(l.bytes, 0);
+	svc_lru_fini(&l);
+}
+
+Test(svc_lru, does_not_keep_what_is_larger_than_all)
+{
+	struct svc_lru l;
+
+	freed = 0;
+	svc_lru_init(&l, 8, 100, val_free);
+	svc_lru_charge(&l, put(&l, "a"), 60);
+	svc_lru_charge(&l, put(&l, "b"), 101);
+	cr_assert_eq(freed, 1);
+	cr_assert_eq(l.cnt, 1);
+	cr_assert_eq(l.bytes, 60);
+	cr_assert_not_null(get(&l, "a")->val);
+	svc_lru_charge(&l, get(&l, "a"), 100);
+	cr_assert_eq(l.cnt, 1);
+	svc_lru_fini(&l);
+}
+
+Test(svc_lru, bytes_leave_what_is_being_loaded)
+{
+	struct svc_lru l;
+	struct svc_slot *a;
+
+	freed = 0;
+	svc_lru_init(&l, 8, 100, val_free);
+	a = put(&l, "a");
+	svc_lru_charge(&l, a, 60);
+	a->is_loading = true;
+	svc_lru_charge(&l, put(&l, "b"), 60);
+	cr_assert_eq(freed, 0);
+	a->is_loading = false;
+	svc_lru_charge(&l, a, 60);
+	cr_assert_eq(freed, 1);
+	cr_assert_eq(l.cnt, 1);
+	cr_assert_not_null(get(&l, "a")->val);
+	svc_lru_fini(&l);
+}
+
 Test(svc_lru, drops_and_makes_again)
 {
 	struct svc_lru l;
 	char key[16];
 
-	svc_lru_init(&l, 64, val_free);
+	svc_lru_init(&l, 64, SIZE_MAX, val_free);
 	freed = 0;
 	for (int i = 0; i < 1000; i++) {
 		snprintf(key, sizeof(key), "k%d", i % 100);
