@@ -37,8 +37,8 @@ static void judge(const struct jv *v)
 
 static void print_line(const struct jv *v)
 {
-	static const char *const places[] = {
-		"produced", "stored", "spooled", "queued", "dropped"};
+	static const char *const places[] = {"produced", "stored", "spooled",
+		"queued", "dropped", "missing"};
 
 	if (!str_is(ctl_admin_text(v, "kind"), "ledger"))
 		return;
@@ -65,8 +65,9 @@ int ctl_ledger(int argc, char **argv, const struct conf *conf)
 		fwrite(out.p, 1, out.len, stdout);
 		rc = ctl_admin_lines(buf_str(&out), judge, &err);
 	} else if (rc == 0) {
-		ctl_print("%-8s %12s %12s %12s %12s %12s\n", "class",
-			"produced", "stored", "spooled", "queued", "dropped");
+		ctl_print("%-8s %12s %12s %12s %12s %12s %12s\n", "class",
+			"produced", "stored", "spooled", "queued", "dropped",
+			"missing");
 		rc = ctl_admin_lines(buf_str(&out), print_line, &err);
 	}
 	buf_fini(&out);

@@ -19,7 +19,8 @@ const char *evidence_reason_name(enum evidence_reason r)
 	static const char *const names[] = {"ring_full", "queue_max",
 		"too_large", "worker_killed", "logger_killed",
 		"logger_queue_full", "db_rejected", "shutdown", "bad_record",
-		"spool_full", "spool_damaged", "quarantine_failed"};
+		"spool_full", "spool_damaged", "quarantine_failed",
+		"rate_limited", "undelivered"};
 
 	return r < EV_REASON_CNT ? names[r] : "unknown";
 }

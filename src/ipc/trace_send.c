@@ -10,7 +10,7 @@
  *
  * Accounting (shm.h): a row is counted as produced first and then either as
  * dropped or, just before its message is sent, as sent; so a worker may die
- * between any two instructions and its successor still knows what it held.
+ * between any two instructions and the master still knows what it held.
  */
 #include "ipc/trace_send.h"
 
@@ -29,6 +29,10 @@
 #define SYNC_FIRST_MS 1000
 #define SYNC_AGAIN_MS 10000
 #define LEAVE_WAIT_MS 1000 /* for a slow logger, at the very end */
+
+_Static_assert(EV_CLASS_CNT == SHM_EV_CLASSES, "classes of evidence");
+_Static_assert(EV_REASON_CNT == SHM_EV_REASONS, "reasons to drop a row");
+_Static_assert(EV_DROP_WORKER_KILLED == SHM_EV_WORKER_KILLED, "of these");
 
 enum pool { POOL_AUDIT, POOL_RUNS, POOL_REQUESTS, POOLS };
 
@@ -123,6 +127,7 @@ static void drop(struct trace_send *t, const struct ev_row *row,
 	struct run_rec rec;
 
 	metric_evidence_dropped(row->cls, why, 1);
+	shm_ev_held_add(row->cls, -1);
 	log_warnx_limited("evidence row dropped class=%s reason=%s",
 		evidence_class_name(row->cls), evidence_reason_name(why));
 	if (row->type != EV_T_RUN)
@@ -199,10 +204,13 @@ static int out_send(struct trace_send *t)
 		n = send(t->conf.fd, t->out.p, t->out.len,
 			MSG_DONTWAIT | MSG_NOSIGNAL);
 	while (n < 0 && errno == EINTR);
+	for (unsigned c = 0; c < EV_CLASS_CNT; c++)
+		if (n >= 0)
+			shm_ev_held_add(c, -(int64_t)t->out_cls[c]);
+		else
+			shm_ev_sent_add(c, -(int64_t)t->out_cls[c]);
 	if (n >= 0)
 		return 0;
-	for (unsigned c = 0; c < EV_CLASS_CNT; c++)
-		shm_ev_sent_add(c, -(int64_t)t->out_cls[c]);
 	return errno == EMSGSIZE ? -1 : 1;
 }
 
@@ -280,25 +288,6 @@ static void on_sync(evutil_socket_t fd, short what, void *arg)
 	out_reset(t);
 }
 
-/* What the predecessor in this slot produced and neither sent nor dropped. */
-static void count_inheritance(struct trace_send *t)
-{
-	for (unsigned c = 0; c < EV_CLASS_CNT; c++) {
-		uint64_t made =
-			metric_slot(t->conf.slot, M_EV_PRODUCED_AUDIT + c);
-		uint64_t gone = metric_evidence_dropped_slot(t->conf.slot, c) +
-				shm_ev_sent(t->conf.slot, c);
-
-		if (made <= gone)
-			continue;
-		metric_evidence_dropped(c, EV_DROP_WORKER_KILLED, made - gone);
-		log_warnx("evidence rows of a killed worker are lost "
-			  "class=%s rows=%llu",
-			evidence_class_name(c),
-			(unsigned long long)(made - gone));
-	}
-}
-
 struct trace_send *trace_send_new(
 	struct event_base *base, const struct trace_send_conf *conf)
 {
@@ -328,7 +317,6 @@ struct trace_send *trace_send_new(
 	if (!t->ev_flush || !t->ev_write || !t->ev_sync ||
 		event_add(t->ev_sync, &second) < 0)
 		fatal("cannot make the events of the trace sender");
-	count_inheritance(t);
 	(void)out_send(t); /* closes a gap that the predecessor left */
 	out_reset(t);
 	return t;
@@ -366,6 +354,7 @@ static void hand_over(
 	struct ring *ring = &t->ring[of_class[cls].ring];
 	enum pool pool = of_class[cls].pool;
 
+	shm_ev_held_add(cls, 1);
 	metric_add(M_EV_PRODUCED_AUDIT + cls, 1);
 	if (!make_room(t, cls)) {
 		drop(t, &row, EV_DROP_QUEUE_MAX);

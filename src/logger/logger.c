@@ -192,6 +192,25 @@ static void settle_inheritance(unsigned slot, unsigned c)
 			spool_done(s, c, r.pos);
 }
 
+/*
+ * What is not in the spool, or where it cannot be read.  Those for Sentry are
+ * its own (sentry.c).
+ */
+static void publish_held(unsigned slot)
+{
+	for (unsigned c = 0; c < EV_CLASS_CNT; c++) {
+		uint64_t rows = self.queue.own[c];
+		int64_t more = surplus(slot, c);
+
+		if (c == EV_SENTRY)
+			continue;
+		if (self.queue.spool != NULL && more < 0 &&
+			spool_away(self.queue.spool, c) > 0)
+			rows += (uint64_t)-more;
+		shm_ev_held_set(c, rows);
+	}
+}
+
 /* Segments can be read again: their rows may be counted as taken, or not. */
 static void reclaim(void)
 {
@@ -206,6 +225,7 @@ static void reclaim(void)
 		else if (more < 0)
 			count_missing(c, (uint64_t)-more);
 	}
+	publish_held(slot);
 	if (back == 0)
 		return;
 	ev_queue_fill(&self.queue);
@@ -240,6 +260,11 @@ static void take_inheritance(unsigned slot)
 			adopt(slot, c);
 		else
 			settle_inheritance(slot, c);
+	publish_held(slot);
+	shm_ev_held_set(EV_SENTRY, 0);
+	for (unsigned c = 0; c < EV_CLASS_CNT; c++)
+		if (self.queue.spool == NULL)
+			metric_set(M_EV_SPOOLED_AUDIT + c, 0);
 	if (self.queue.spool == NULL)
 		return;
 	metric_inc(M_SPOOL_OPENED);
@@ -265,6 +290,7 @@ static void on_beat(evutil_socket_t fd, short what, void *arg)
 	(void)arg;
 	log_settle();
 	shm_beat();
+	trace_recv_settle(self.recv);
 	sentry_look(self.sentry);
 	if (self.queue.spool != NULL)
 		reclaim();

@@ -64,6 +64,8 @@ static void item_done(struct ev_queue *q, struct ev_item **item)
 {
 	if ((*item)->pos.segment != 0)
 		spool_done(q->spool, (*item)->cls, (*item)->pos);
+	else
+		shm_ev_held_add((*item)->cls, -1);
 	item_leave(q, item);
 }
 
@@ -136,6 +138,8 @@ static bool is_full(const struct ev_queue *q, size_t more)
 
 static void item_enter(struct ev_queue *q, const struct ev_item *it)
 {
+	if (it->pos.segment == 0)
+		shm_ev_held_add(it->cls, 1);
 	metric_level(L_QUEUE_LOGGER, ++q->rows);
 	q->bytes += item_bytes(it);
 	q->class_bytes[it->cls] += item_bytes(it);

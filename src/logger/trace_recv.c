@@ -1,9 +1,9 @@
 /*
  * trace_recv.c - see trace_recv.h.  Logger process.
  *
- * `taken` in shared memory moves before anything else is counted: a logger
- * that dies at any instruction leaves its rows as taken and neither stored
- * nor dropped, which is what its successor counts as lost.  Only what one
+ * `taken` in shared memory moves before anything is counted as stored or
+ * dropped: a logger that dies at any instruction leaves its rows as taken and
+ * neither, which is what its successor counts as lost.  Only what one
  * recv(2) held is not known then; the worker's next message shows it as a
  * gap in the sequence (trace_send.c sends one for that purpose).
  */
@@ -50,9 +50,11 @@ static void count_gap(unsigned slot, unsigned cls, uint64_t sent_before)
 
 	if (sent_before <= taken)
 		return;
+	shm_ev_held_add(cls, (int64_t)(sent_before - taken));
 	shm_ev_taken_set(slot, cls, sent_before);
 	metric_evidence_dropped(
 		cls, EV_DROP_LOGGER_KILLED, sent_before - taken);
+	shm_ev_held_add(cls, -(int64_t)(sent_before - taken));
 	log_warnx("evidence rows were lost on their way slot=%u class=%s "
 		  "rows=%llu",
 		slot, evidence_class_name(cls),
@@ -85,11 +87,14 @@ static void take_rows(struct pair *p, const struct ev_head *h, struct str rest)
 		metric_inc(M_EV_BAD_FRAMES);
 	for (unsigned c = 0; c < EV_CLASS_CNT; c++) {
 		count_gap(p->slot, c, h->sent_before[c]);
+		shm_ev_held_add(c, (int64_t)cnt[c]);
 		shm_ev_taken_set(p->slot, c, h->sent_before[c] + cnt[c]);
 	}
 	ev_queue_take(p->recv->conf.queue, rest);
 	if (cnt[EV_SENTRY] > 0)
 		take_faults(p->recv, rest);
+	for (unsigned c = 0; c < EV_CLASS_CNT; c++)
+		shm_ev_held_add(c, -(int64_t)cnt[c]);
 }
 
 static void take_message(struct pair *p, size_t len)
@@ -135,6 +140,30 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
 	pair_close(p);
 	if (--r->open_cnt == 0)
 		r->conf.on_eof(r->conf.arg);
+}
+
+/* Nothing to read, and no successor of the dead that may have sent since. */
+static void settle_slot(struct pair *p)
+{
+	uint32_t buried = shm_ev_buried(p->slot);
+	uint64_t sent[EV_CLASS_CNT];
+	char byte;
+
+	for (unsigned c = 0; c < EV_CLASS_CNT; c++)
+		sent[c] = shm_ev_sent(p->slot, c);
+	if (buried == 0 || shm_ev_buried(p->slot) != buried ||
+		recv(p->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) >= 0 ||
+		errno != EAGAIN)
+		return;
+	for (unsigned c = 0; c < EV_CLASS_CNT; c++)
+		count_gap(p->slot, c, sent[c]);
+}
+
+void trace_recv_settle(struct trace_recv *r)
+{
+	for (unsigned i = 0; i < SHM_SLOTS_MAX; i++)
+		if (r->pairs[i].ev != NULL)
+			settle_slot(&r->pairs[i]);
 }
 
 struct trace_recv *trace_recv_new(

@@ -24,6 +24,8 @@ struct trace_recv_conf {
 
 struct trace_recv *trace_recv_new(
 	struct event_base *base, const struct trace_recv_conf *conf);
+/* Counts what workers that are dead sent and nobody will ever read. */
+void trace_recv_settle(struct trace_recv *r);
 /* Reads no more; what is left waits in the sockets for a successor. */
 void trace_recv_stop(struct trace_recv *r);
 void trace_recv_free(struct trace_recv **r);

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "ipc/evidence.h"
 
 #define BACKOFF_MIN_MS   100
 #define BACKOFF_MAX_MS   10000
@@ -105,6 +106,7 @@ void child_stop(unsigned slot, int sig, uint64_t patience_ms, uint64_t now_ms)
 		return;
 	}
 	c->state = CHILD_LEAVING;
+	c->asked = sig;
 	if (!c->stuck) /* then its end is already planned */
 		c->kill_ms = now_ms + patience_ms;
 	if (sig != 0)
@@ -118,6 +120,15 @@ void child_stop_workers(
 		if (self.child[i].state != CHILD_FREE &&
 			is_worker_of(&self.child[i], generation))
 			child_stop(i, sig, patience_ms, now_ms);
+}
+
+/* It left as it was asked to; a signal may have come before its handler. */
+static bool has_left(const struct child *c, int status)
+{
+	if (c->state != CHILD_LEAVING || c->stuck)
+		return false;
+	return status == 0 ||
+	       (WIFSIGNALED(status) && WTERMSIG(status) == c->asked);
 }
 
 static void count_death(const struct child *c, int status)
@@ -151,18 +162,33 @@ static void log_death(const struct child *c, int status, uint64_t now_ms)
 				: "?");
 	else
 		snprintf(how, sizeof(how), "exit=%d", WEXITSTATUS(status));
-	if (c->state == CHILD_LEAVING && status == 0)
+	if (has_left(c, status) && status == 0)
 		level = LOG_L_INFO;
 	LOG_AT(level, 0, "%s %s slot=%u pid=%d %s%s uptime_ms=%" PRIu64,
-		spawn_role_name(c->role),
-		c->state == CHILD_LEAVING ? "left" : "died", c->slot,
-		(int)c->pid, how, c->stuck ? " stuck=yes" : "",
+		spawn_role_name(c->role), has_left(c, status) ? "left" : "died",
+		c->slot, (int)c->pid, how, c->stuck ? " stuck=yes" : "",
 		now_ms - c->started_ms);
+}
+
+static void count_rows(const struct child *c)
+{
+	uint64_t lost[SHM_EV_CLASSES];
+
+	if (c->role != SHM_WORKER || !shm_ev_bury(c->slot, lost))
+		return;
+	for (unsigned i = 0; i < SHM_EV_CLASSES; i++)
+		if (lost[i] > 0)
+			log_warnx("evidence rows of a dead worker are lost "
+				  "slot=%u class=%s rows=%" PRIu64,
+				c->slot, evidence_class_name(i), lost[i]);
 }
 
 static void after_death(struct child *c, int status, uint64_t now_ms)
 {
 	log_death(c, status, now_ms);
+	count_rows(c);
+	if (!has_left(c, status))
+		count_death(c, status);
 	if (c->ready_fd >= 0)
 		close(c->ready_fd);
 	c->ready_fd = -1;
@@ -172,7 +198,6 @@ static void after_death(struct child *c, int status, uint64_t now_ms)
 		c->state = CHILD_FREE;
 		return;
 	}
-	count_death(c, status);
 	if (now_ms - c->started_ms >= HEALTHY_MS)
 		c->backoff_ms = 0;
 	plan_respawn(c, now_ms);
@@ -211,6 +236,7 @@ void child_tick(uint64_t now_ms)
 				spawn_role_name(c->role), c->slot, (int)c->pid);
 			kill(c->pid, SIGKILL);
 			c->kill_ms = 0;
+			c->stuck = true;
 		}
 	}
 }

@@ -4,6 +4,7 @@
  *
  *	FREE --start--> STARTING --byte--> READY
  *	STARTING, READY --stop--> LEAVING --death--> FREE
+ *	(a death otherwise than asked for is a crash there, too)
  *	STARTING, READY --death--> WAITING --back-off over--> STARTING
  *	WAITING --stop--> FREE
  */
@@ -33,7 +34,8 @@ struct child {
 	uint64_t respawn_ms; /* WAITING: when */
 	uint64_t kill_ms;    /* when SIGKILL follows, 0: never */
 	uint64_t backoff_ms; /* before the respawn after the next */
-	bool stuck;          /* the watchdog ends it */
+	bool stuck;          /* the watchdog, or a deadline, ends it */
+	int asked;           /* LEAVING: by this signal, 0: by other means */
 };
 
 struct child_death {

@@ -244,7 +244,56 @@ uint64_t metric_evidence_dropped_slot(unsigned slot, unsigned cls)
 	assert(slot < SHM_SLOTS_MAX && cls < SHM_EV_CLASSES);
 	for (unsigned r = 0; r < SHM_EV_REASONS; r++)
 		sum += shm_get(&shm_map()->slot[slot].ev_dropped[cls][r]);
-	return sum;
+	return sum + shm_get(&shm_map()->head.ev_lost[slot][cls]);
+}
+
+/* Whatever was counted before is seen before, and after after. */
+void shm_ev_held_add(unsigned cls, int64_t n)
+{
+	assert(cls < SHM_EV_CLASSES);
+	atomic_thread_fence(memory_order_release);
+	shm_add(&shm_own()->ev_held[cls], (uint64_t)n);
+	atomic_thread_fence(memory_order_release);
+}
+
+void shm_ev_held_set(unsigned cls, uint64_t n)
+{
+	assert(cls < SHM_EV_CLASSES);
+	atomic_thread_fence(memory_order_release);
+	shm_put(&shm_own()->ev_held[cls], n);
+	atomic_thread_fence(memory_order_release);
+}
+
+bool shm_ev_bury(unsigned slot, uint64_t lost_r[SHM_EV_CLASSES])
+{
+	struct shm_head *h = &shm_map()->head;
+	bool any = false;
+
+	for (unsigned c = 0; c < SHM_EV_CLASSES; c++) {
+		uint64_t made = metric_slot(slot, M_EV_PRODUCED_AUDIT + c);
+		uint64_t gone = metric_evidence_dropped_slot(slot, c) +
+				shm_ev_sent(slot, c);
+
+		lost_r[c] = made > gone ? made - gone : 0;
+		shm_add(&h->ev_lost[slot][c], lost_r[c]);
+		any |= lost_r[c] > 0;
+	}
+	atomic_store_explicit(&h->buried[slot],
+		shm_get32(&shm_map()->slot[slot].starts), memory_order_release);
+	return any;
+}
+
+uint32_t shm_ev_buried(unsigned slot)
+{
+	uint32_t buried;
+
+	assert(slot < SHM_SLOTS_MAX);
+	buried = atomic_load_explicit(
+		&shm_map()->head.buried[slot], memory_order_acquire);
+	return buried == atomic_load_explicit(&shm_map()->slot[slot].starts,
+				 memory_order_acquire)
+		       ? buried
+		       : 0;
 }
 
 void shm_ev_sent_add(unsigned cls, int64_t n)

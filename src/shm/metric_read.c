@@ -284,40 +284,82 @@ static uint64_t above(uint64_t a, uint64_t b)
 	return a > b ? a - b : 0;
 }
 
-/*
- * What was produced is read last: a row counts there first, so that what is
- * queued never falls below what it is.
- */
-static void read_evidence(struct metric_evidence *e, unsigned cls)
+/* In all slots that were ever entered; what was read before stays before. */
+static uint64_t sum_plain(enum metric_id m)
 {
-	uint64_t lost_by_workers = 0, sent = 0, taken = 0, spooled = 0, rest;
+	uint64_t cnt = 0;
 
+	for (unsigned i = 0; i < SHM_SLOTS_MAX; i++)
+		if (shm_get32(&shm_map()->slot[i].starts) != 0)
+			cnt += metric_slot(i, m);
+	atomic_thread_fence(memory_order_acquire);
+	return cnt;
+}
+
+/* The dead hold nothing: the master has counted it as lost. */
+static void read_held(struct metric_evidence *e, unsigned cls)
+{
+	for (unsigned i = 0; i < SHM_SLOTS_MAX; i++) {
+		const struct shm_slot *s = &shm_map()->slot[i];
+		uint32_t role = shm_get32(&s->role);
+
+		if (role == SHM_WORKER && shm_ev_buried(i) == 0)
+			e->in_workers += shm_get(&s->ev_held[cls]);
+	}
+	atomic_thread_fence(memory_order_acquire);
+	for (unsigned i = 0; i < SHM_SLOTS_MAX; i++) {
+		uint64_t taken = shm_ev_taken(i, cls);
+
+		atomic_thread_fence(memory_order_acquire);
+		if (shm_get32(&shm_map()->slot[i].starts) != 0)
+			e->in_sockets += above(shm_ev_sent(i, cls), taken);
+	}
+	atomic_thread_fence(memory_order_acquire);
+	for (unsigned i = 0; i < SHM_SLOTS_MAX; i++) {
+		const struct shm_slot *s = &shm_map()->slot[i];
+
+		if (shm_get32(&s->role) == SHM_LOGGER)
+			e->in_logger += shm_get(&s->ev_held[cls]);
+	}
+	atomic_thread_fence(memory_order_acquire);
+}
+
+static void read_dropped(struct metric_evidence *e, unsigned cls)
+{
 	for (unsigned i = 0; i < SHM_SLOTS_MAX; i++) {
 		const struct shm_slot *s = &shm_map()->slot[i];
 
 		if (shm_get32(&s->starts) == 0)
 			continue;
 		sum(e->dropped, s->ev_dropped[cls], SHM_EV_REASONS);
-		e->stored += shm_get(&s->plain[M_EV_STORED_AUDIT + cls]);
-		taken += shm_ev_taken(i, cls);
-		sent += shm_get(&s->ev_sent[cls]);
-		spooled += shm_get(&s->plain[M_EV_SPOOLED_AUDIT + cls]);
-		if (shm_get32(&s->role) == SHM_WORKER)
-			lost_by_workers += metric_evidence_dropped_slot(i, cls);
+		e->dropped[SHM_EV_WORKER_KILLED] +=
+			shm_get(&shm_map()->head.ev_lost[i][cls]);
 	}
 	for (unsigned r = 0; r < SHM_EV_REASONS; r++)
 		e->dropped_all += e->dropped[r];
-	for (unsigned i = 0; i < SHM_SLOTS_MAX; i++)
-		if (shm_get32(&shm_map()->slot[i].starts) != 0)
-			e->produced +=
-				metric_slot(i, M_EV_PRODUCED_AUDIT + cls);
+	atomic_thread_fence(memory_order_acquire);
+}
+
+/*
+ * In the order in which rows go: none is overlooked, though some may be seen
+ * in two places.  So rows that were produced before the look began and stand
+ * nowhere are missing.  What was produced is read once more at the end, for
+ * the sum that is told.
+ */
+static void read_evidence(struct metric_evidence *e, unsigned cls)
+{
+	uint64_t made = sum_plain(M_EV_PRODUCED_AUDIT + cls), spooled, rest;
+
+	read_held(e, cls);
+	spooled = sum_plain(M_EV_SPOOLED_AUDIT + cls);
+	e->stored = sum_plain(M_EV_STORED_AUDIT + cls);
+	read_dropped(e, cls);
+	e->missing = above(made, e->in_workers + e->in_sockets + e->in_logger +
+					 spooled + e->stored + e->dropped_all);
+	e->produced = sum_plain(M_EV_PRODUCED_AUDIT + cls);
 	rest = above(e->produced, e->stored + e->dropped_all);
 	e->spooled = spooled < rest ? spooled : rest;
-	e->queued = rest - e->spooled;
-	e->in_workers = above(e->produced, sent + lost_by_workers);
-	e->in_sockets = above(sent, taken);
-	e->in_logger = above(taken,
-		e->stored + e->spooled + (e->dropped_all - lost_by_workers));
+	e->queued = rest - e->spooled - e->missing;
 }
 
 /* ---- all ---------------------------------------------------------------- */

@@ -72,15 +72,15 @@ struct metric_error {
 
 /*
  * Rows of one class at one time: produced = stored + dropped_all + spooled +
- * queued.
- * Where the queued ones are is read at other instants, so that the three
- * places may miss their sum by what moved meanwhile.
+ * queued + missing.  The queued ones are in one of the three places, which
+ * are counted by who holds them; one that moved meanwhile may be in two.
  */
 struct metric_evidence {
 	uint64_t produced, stored;
 	uint64_t dropped[SHM_EV_REASONS], dropped_all;
 	uint64_t spooled, queued;
 	uint64_t in_workers, in_sockets, in_logger;
+	uint64_t missing; /* nowhere: the books do not balance */
 };
 
 /* About 500 kB: static or on the heap. */

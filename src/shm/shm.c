@@ -108,8 +108,11 @@ static void zero_gauges(struct shm_slot *s)
 #include "shm/metric_list.h"
 	};
 
+	/* a logger finds its rows where the predecessor left them */
 	for (unsigned m = 0; m < M_CNT; m++)
-		if (kinds[m] != 'C')
+		if (kinds[m] != 'C' &&
+			(m < M_EV_SPOOLED_AUDIT ||
+				m >= M_EV_SPOOLED_AUDIT + SHM_EV_CLASSES))
 			shm_put(&s->plain[m], 0);
 	for (unsigned l = 0; l < L_CNT; l++)
 		for (unsigned i = 0; i < 2; i++) {
@@ -138,9 +141,13 @@ void shm_attach(struct shm *map, unsigned slot, enum shm_role role)
 	self.cpu_before_us = shm_get(&s->cpu_us);
 	self.beats = 0;
 	zero_gauges(s);
+	if (role == SHM_WORKER) /* the predecessor's were counted as lost */
+		for (unsigned c = 0; c < SHM_EV_CLASSES; c++)
+			shm_put(&s->ev_held[c], 0);
 	shm_put32(&s->role, role);
 	shm_put32(&s->pid, pid);
-	shm_put32(&s->starts, shm_get32(&s->starts) + 1);
+	atomic_store_explicit(
+		&s->starts, shm_get32(&s->starts) + 1, memory_order_release);
 	shm_put(&s->started_ms, clock_mono_ms());
 	shm_put(&s->started_us, (uint64_t)clock_wall_us());
 	shm_beat();

@@ -211,15 +211,29 @@ void metric_evidence_dropped(unsigned cls, unsigned reason, uint64_t n);
  *	produced[w] = dropped[w] + rows in the worker's hands + sent[w]
  *	sent[w]     = rows in the socket + taken[w]
  * and, all slots together, taken = stored + rows in the logger's hands +
- * dropped by the logger.  A process that died holds no rows, so that its
- * successor finds what was lost as the difference.
+ * dropped by the logger.  A process that died holds no rows: what a worker
+ * died with the master finds as the difference, what a logger died with its
+ * successor.
  *
- * gamed_evidence_queued_rows is no counter of its own: stats takes produced -
- * stored - dropped - spooled from the totals it prints, so that every scrape
- * balances.
+ * A row is counted where it goes before it is no longer counted where it
+ * was, and a reader goes the same way as the rows: so it may see a row twice,
+ * but never nowhere.  What it does not see is lost (metric_read.h).
  */
-#define SHM_EV_CLASSES 5
-#define SHM_EV_REASONS 12
+#define SHM_EV_CLASSES       5
+#define SHM_EV_REASONS       14
+#define SHM_EV_WORKER_KILLED 3 /* of the reasons */
+
+/* Rows of a worker, or rows of the logger that are not in the spool. */
+void shm_ev_held_add(unsigned cls, int64_t n);
+/* Logger: and none of what its predecessor held. */
+void shm_ev_held_set(unsigned cls, uint64_t n);
+/*
+ * Master: the holder of that worker's slot was reaped.  Its rows are counted
+ * as dropped, lost_r says how many of each class; false: none.
+ */
+bool shm_ev_bury(unsigned slot, uint64_t lost_r[SHM_EV_CLASSES]);
+/* How often the slot was entered; 0: somebody holds it, or never did. */
+uint32_t shm_ev_buried(unsigned slot);
 
 /* Own slot. Added before the message is sent, taken back when it was not. */
 void shm_ev_sent_add(unsigned cls, int64_t n);
@@ -227,7 +241,8 @@ uint64_t shm_ev_sent(unsigned slot, unsigned cls);
 /* Logger: rows of that slot it has read, or found missing. */
 void shm_ev_taken_set(unsigned slot, unsigned cls, uint64_t n);
 uint64_t shm_ev_taken(unsigned slot, unsigned cls);
-/* A plain counter and the evidence drops (all reasons) of one slot. */
+/* A plain counter and the evidence drops (all reasons) of one slot, with what
+ * its holders died with. */
 uint64_t metric_slot(unsigned slot, enum metric_id m);
 uint64_t metric_evidence_dropped_slot(unsigned slot, unsigned cls);
 

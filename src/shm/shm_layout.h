@@ -15,7 +15,7 @@
 #include "shm/shm.h"
 
 #define SHM_MAGIC   0x316d6873646d6167ULL /* "gamdshm1" */
-#define SHM_VERSION 6
+#define SHM_VERSION 7
 
 typedef _Atomic uint64_t shm_u64;
 typedef _Atomic uint32_t shm_u32;
@@ -54,6 +54,10 @@ struct shm_head {
 	shm_u32 scrapes;
 	/* Logger: rows it has read of each slot and class, or found missing. */
 	HOT_ALIGNED shm_u64 ev_taken[SHM_SLOTS_MAX][SHM_EV_CLASSES];
+	/* Master: rows that workers of the slot died with, and the `starts`
+	 * of the last one that was reaped. */
+	HOT_ALIGNED shm_u64 ev_lost[SHM_SLOTS_MAX][SHM_EV_CLASSES];
+	shm_u32 buried[SHM_SLOTS_MAX]; /* 0: none */
 	/* Anybody: atomic additions. */
 	HOT_ALIGNED shm_u32 generation_all;
 	shm_u32 generation[SHM_GENERATIONS];
@@ -164,6 +168,7 @@ struct shm_slot {
 	struct shm_level level[L_CNT];
 	struct shm_timer timer[T_CNT];
 	shm_u64 ev_sent[SHM_EV_CLASSES];
+	shm_u64 ev_held[SHM_EV_CLASSES]; /* now, in its memory alone */
 	shm_u64 ev_dropped[SHM_EV_CLASSES][SHM_EV_REASONS];
 	HOT_ALIGNED shm_u64 highr[SHM_HIGHR_BUCKETS]; /* not cumulative */
 	HOT_ALIGNED shm_u64 fine[SHM_FINE_BUCKETS];   /* not cumulative */

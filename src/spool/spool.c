@@ -270,8 +270,8 @@ static bool cut_tail(struct spool *s, struct lane *l)
 		g->unread = 0;
 	}
 	l->rows -= n;
-	metric_set(M_EV_SPOOLED_AUDIT + l->cls, l->rows);
 	metric_evidence_dropped(l->cls, EV_DROP_SPOOL_FULL, n);
+	metric_set(M_EV_SPOOLED_AUDIT + l->cls, l->rows);
 	log_warnx_limited("the spool is full, rows dropped class=%s rows=%u",
 		evidence_class_name(l->cls), n);
 	return true;
@@ -553,8 +553,8 @@ static void count_damaged(struct lane *l, struct seg *g)
 	g->unread = 0;
 	g->rows -= n;
 	l->rows -= n;
-	metric_set(M_EV_SPOOLED_AUDIT + l->cls, l->rows);
 	metric_evidence_dropped(l->cls, EV_DROP_SPOOL_DAMAGED, n);
+	metric_set(M_EV_SPOOLED_AUDIT + l->cls, l->rows);
 	log_warnx("damaged rows in the spool are lost class=%s rows=%u",
 		evidence_class_name(l->cls), n);
 }
@@ -576,6 +576,7 @@ static void put_away(struct spool *s, struct lane *l, unsigned i)
 	seg_close(&g);
 	segs_take_out(&l->segs, i);
 	l->rows -= g.rows;
+	shm_ev_held_add(l->cls, g.rows); /* until the logger looks */
 	g.rows = g.unread = 0;
 	segs_add(&l->away, &g);
 	s->reclaim_wait_ms = RECLAIM_MIN_MS;

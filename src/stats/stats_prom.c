@@ -552,6 +552,13 @@ static void print_evidence(struct buf *b, const struct metric_totals *t)
 			evidence_class_name(c), "\"}", NULL);
 		end_number(b, t->evidence[c].queued);
 	}
+	family(b, "gamed_evidence_missing_rows", "gauge",
+		"Evidence rows produced that are nowhere, 0 in a sound server");
+	for (unsigned c = 0; c < SHM_EV_CLASSES; c++) {
+		add_parts(b, "gamed_evidence_missing_rows{class=\"",
+			evidence_class_name(c), "\"}", NULL);
+		end_number(b, t->evidence[c].missing);
+	}
 }
 
 /* ---- processes ---------------------------------------------------------- */

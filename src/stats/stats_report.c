@@ -227,9 +227,8 @@ static void report_ledger(struct buf *b, const struct stats_report *r)
 		kv_uint(&o, "spooled", e->spooled);
 		kv_uint(&o, "queued", e->queued);
 		kv_uint(&o, "dropped", e->dropped_all);
-		json_out_kv_bool(&o, "balanced",
-			e->produced == e->stored + e->spooled + e->queued +
-					       e->dropped_all);
+		kv_uint(&o, "missing", e->missing);
+		json_out_kv_bool(&o, "balanced", e->missing == 0);
 		kv_uint(&o, "queued_in_workers", e->in_workers);
 		kv_uint(&o, "queued_in_sockets", e->in_sockets);
 		kv_uint(&o, "queued_in_logger", e->in_logger);

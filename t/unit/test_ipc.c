@@ -12,6 +12,7 @@
 #include "base/clock.h"
 #include "ipc/ipc_pair.h"
 #include "ipc/trace_send.h"
+#include "shm/metric_read.h"
 #include "shm/shm.h"
 
 static struct str text(const char *s)
@@ -477,6 +478,18 @@ static void expect_identity(struct trace_send *t)
 	cr_expect_eq(in, out + (t != NULL ? trace_send_pending(t) : 0));
 }
 
+/* What is published of the rows in the worker's hands. */
+static uint64_t held(void)
+{
+	static struct metric_totals totals;
+	uint64_t n = 0;
+
+	metric_read(&totals, 0);
+	for (unsigned c = 0; c < EV_CLASS_CNT; c++)
+		n += totals.evidence[c].in_workers;
+	return n;
+}
+
 Test(trace_send, gathers_a_turn_into_one_message)
 {
 	struct trace_send *t;
@@ -580,9 +593,10 @@ Test(trace_send, drives_samples_out_of_the_ring_for_errors)
 	trace_send_free(&t);
 }
 
-Test(trace_send, successor_counts_what_a_dead_worker_held)
+Test(trace_send, what_a_dead_worker_held_is_known)
 {
 	struct trace_send *t, *next;
+	uint64_t lost[SHM_EV_CLASSES];
 
 	rig_open();
 	t = rig_sender(1000);
@@ -591,6 +605,10 @@ Test(trace_send, successor_counts_what_a_dead_worker_held)
 	turn();
 	send_run(t, EV_ERROR); /* gathered, never sent */
 	/* t dies here without a word */
+	cr_expect(shm_ev_bury(WORKER, lost));
+	cr_expect_eq(lost[EV_ERROR], 1);
+	cr_expect_eq(lost[EV_SAMPLE], 0);
+	cr_expect_not(shm_ev_bury(WORKER, lost), "only once");
 	next = rig_sender(1000);
 	cr_expect_eq(metric_evidence_dropped_slot(WORKER, EV_ERROR), 1);
 	cr_expect_eq(metric_evidence_dropped_slot(WORKER, EV_SAMPLE), 0);
@@ -601,6 +619,30 @@ Test(trace_send, successor_counts_what_a_dead_worker_held)
 	cr_expect_eq(rig.gap[EV_ERROR], 0);
 	trace_send_free(&next);
 	expect_identity(NULL);
+}
+
+Test(trace_send, publishes_what_it_holds)
+{
+	struct trace_send *t;
+
+	rig_open();
+	t = rig_sender(8);
+	for (int i = 0; i < 10; i++)
+		send_run(t, EV_SAMPLE);
+	cr_expect_eq(held(), 6, "those that were dropped are not held");
+	cr_expect_eq(held(), trace_send_pending(t));
+	turn();
+	cr_expect_eq(held(), 0, "all are in the socket");
+	while (trace_send_pending(t) == 0) { /* until the socket is full */
+		shm_ev_taken_set(
+			WORKER, EV_SAMPLE, shm_ev_sent(WORKER, EV_SAMPLE));
+		send_run(t, EV_SAMPLE);
+		turn();
+	}
+	send_run(t, EV_ERROR);
+	cr_expect_eq(held(), trace_send_pending(t));
+	trace_send_free(&t);
+	cr_expect_eq(held(), 0);
 }
 
 Test(trace_send, shows_the_reader_what_never_arrived)

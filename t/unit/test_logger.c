@@ -489,6 +489,43 @@ Test(recv, takes_no_error_of_others_for_the_end)
 	event_base_free(rig.base);
 }
 
+/* The only one to see it would be a successor in the slot. */
+Test(recv, counts_what_a_dead_worker_never_sent)
+{
+	struct ev_queue queue;
+	int fds[SHM_SLOTS_MAX];
+	struct trace_recv_conf rc = {.fds = fds,
+		.queue = &queue,
+		.on_rows = on_rows_fail,
+		.on_eof = on_eof};
+	uint64_t lost[SHM_EV_CLASSES];
+	struct trace_recv *recv;
+	struct err err;
+
+	rig.shm = shm_create(&err);
+	cr_assert_eq(ipc_pair_open(rig.pair, &err), 0);
+	for (int i = 0; i < SHM_SLOTS_MAX; i++)
+		fds[i] = i == WORKER ? rig.pair[1] : -1;
+	ev_queue_init(&queue, 1000);
+	worker_start();
+	send_runs(EV_ERROR, 3);
+	shm_ev_sent_add(EV_ERROR, 2); /* and dies before send(2) */
+	recv = trace_recv_new(rig.base, &rc);
+	trace_recv_settle(recv);
+	cr_expect_eq(total_dropped(), 0, "it lives");
+	cr_expect_not(shm_ev_bury(WORKER, lost));
+	trace_recv_settle(recv);
+	cr_expect_eq(total_dropped(), 0, "there are rows to read");
+	event_base_loop(rig.base, EVLOOP_NONBLOCK);
+	cr_expect_eq(queue.rows, 3);
+	trace_recv_settle(recv);
+	cr_expect_eq(total_dropped(), 2);
+	cr_expect_eq(total_taken(), 5);
+	ev_queue_drop_all(&queue, EV_DROP_SHUTDOWN);
+	trace_recv_free(&recv);
+	event_base_free(rig.base);
+}
+
 /* ---- tests -------------------------------------------------------------- */
 
 Test(logger, stores_runs_and_audit_rows, .timeout = 120)

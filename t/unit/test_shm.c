@@ -323,8 +323,10 @@ Test(shm, evidence_is_accounted_for)
 	metric_add(M_EV_PRODUCED_ERROR, 100);
 	metric_evidence_dropped(1, 0, 10);
 	shm_ev_sent_add(1, 70);
+	shm_ev_held_add(1, 20);
 	shm_attach(s, 61, SHM_LOGGER);
 	shm_ev_taken_set(1, 1, 60);
+	shm_ev_held_add(1, 15);
 	metric_add(M_EV_STORED_ERROR, 40);
 	metric_evidence_dropped(1, 6, 5);
 	metric_read(&t, 0);
@@ -335,6 +337,52 @@ Test(shm, evidence_is_accounted_for)
 	cr_assert_eq(e->in_workers, 20);
 	cr_assert_eq(e->in_sockets, 10);
 	cr_assert_eq(e->in_logger, 15);
+	cr_assert_eq(e->missing, 0);
+
+	/* a row that leaves without a word */
+	shm_ev_held_add(1, -1);
+	metric_read(&t, 0);
+	cr_assert_eq(e->missing, 1);
+	cr_assert_eq(e->queued, 44);
+	/* and one that is seen in two places */
+	shm_ev_held_add(1, 2);
+	metric_read(&t, 0);
+	cr_assert_eq(e->missing, 0);
+	cr_assert_eq(e->queued, 45);
+}
+
+Test(shm, the_dead_hold_no_rows)
+{
+	static struct metric_totals t;
+	struct shm *s = fresh(1, SHM_WORKER);
+	const struct metric_evidence *e = &t.evidence[1];
+	uint64_t lost[SHM_EV_CLASSES];
+
+	cr_assert_eq(shm_ev_buried(1), 0);
+	shm_ev_held_add(1, 30);
+	metric_add(M_EV_PRODUCED_ERROR, 30);
+	metric_evidence_dropped(1, 0, 10);
+	shm_ev_held_add(1, -10);
+	shm_ev_sent_add(1, 5);
+	shm_attach(s, 0, SHM_MASTER);
+	cr_assert(shm_ev_bury(1, lost));
+	cr_assert_eq(lost[0], 0);
+	cr_assert_eq(lost[1], 15);
+	cr_assert_eq(shm_ev_buried(1), 1);
+	metric_read(&t, 0);
+	cr_assert_eq(e->dropped[SHM_EV_WORKER_KILLED], 15);
+	cr_assert_eq(e->in_workers, 0);
+	cr_assert_eq(e->in_sockets, 5);
+	cr_assert_eq(e->queued, 5);
+	cr_assert_eq(e->missing, 0);
+
+	shm_attach(s, 1, SHM_WORKER); /* a successor */
+	cr_assert_eq(shm_ev_buried(1), 0);
+	shm_ev_held_add(1, 1);
+	metric_add(M_EV_PRODUCED_ERROR, 1);
+	metric_read(&t, 0);
+	cr_assert_eq(e->in_workers, 1);
+	cr_assert_eq(e->queued, 6);
 }
 
 static void spoil(void *p, size_t n, unsigned *seed)

@@ -193,12 +193,14 @@ Test(prom, evidence_balances_in_every_scrape)
 	metric_add(M_EV_PRODUCED_SAMPLE, 10);
 	metric_add(M_EV_STORED_SAMPLE, 6);
 	metric_evidence_dropped(2, 1, 1);
+	shm_ev_held_add(2, 2); /* one is nowhere */
 	text = render();
 	expect_line(text, "gamed_evidence_produced_total{class=\"sample\"} 10");
 	expect_line(text, "gamed_evidence_stored_total{class=\"sample\"} 6");
 	expect_line(text, "gamed_evidence_dropped_total{class=\"sample\","
 			  "reason=\"queue_max\"} 1");
-	expect_line(text, "gamed_evidence_queued_rows{class=\"sample\"} 3");
+	expect_line(text, "gamed_evidence_queued_rows{class=\"sample\"} 2");
+	expect_line(text, "gamed_evidence_missing_rows{class=\"sample\"} 1");
 }
 
 Test(rates, are_of_the_last_ten_seconds)
