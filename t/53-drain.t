@@ -9,7 +9,6 @@ use lib "$FindBin::Bin/lib";
 use JSON::PP ();
 use Test::More;
 
-use Gamed::Client;
 use Gamed::Daemon;
 use Gamed::Postgres;
 
@@ -18,7 +17,7 @@ my $d = Gamed::Daemon->start(
 	pg => $pg,
 	conf => {
 		'server.workers' => 1,
-		'server.watchdog_s' => 60, # the logger is stopped for longer
+		'server.watchdog_s' => 600, # the logger is stopped for longer
 		'http.access_log' => 'false',
 		'evidence.batch_ms' => 20,
 	});
@@ -43,16 +42,28 @@ sub sum_of {
 	return $sum;
 }
 
+# So many requests on one connection, sent at once; how many were answered.
+sub ask {
+	my ($n) = @_;
+	my $c = $d->connect;
+	my ($in, $seen) = ('', 0);
+
+	print {$c} "GET /api/v1/strategies HTTP/1.1\r\nHost: x\r\n"
+		. "X-API-Key: $key\r\n\r\n" for 1 .. $n;
+	$c->flush;
+	while ($seen < $n && sysread $c, $in, 65536, length $in) {
+		$seen += () = $in =~ /HTTP\/1\.1 200 /g;
+		$in = substr $in, -12; # shorter than what is counted
+	}
+	return $seen;
+}
+
 # Requests until so many audit rows wait in the worker.
 sub fill {
 	my ($rows) = @_;
-	my $c = Gamed::Client->new(port => $d->port, key => $key);
 
-	for (1 .. 100) {
-		for (1 .. 200) {
-			$c->get('/api/v1/strategies')->{status} == 200
-				or return fail('a request');
-		}
+	for (1 .. 40) {
+		ask(500) == 500 or return fail('requests are answered');
 		return pass('rows wait in the worker')
 			if (ledger())[1]{audit}{queued_in_workers} >= $rows;
 	}
@@ -108,6 +119,43 @@ subtest 'a worker is killed while it drains' => sub {
 	settles();
 	is(sum_of('dropped'), $after->{audit}{dropped} + $after->{request}{dropped},
 		'no other row was lost');
+};
+
+subtest 'a worker that drains keeps its rows' => sub {
+	my ($logger) = $d->pids('logger');
+	my $before = sum_of('dropped');
+
+	$d->kill(STOP => $logger);
+	fill(200);
+	my $old = reload();
+	# longer than it waited once
+	ok(!eventually(sub { !Gamed::Daemon::process_runs($old) }, 3),
+		'it waits for the logger');
+	$d->kill(CONT => $logger);
+	ok(eventually(sub { !Gamed::Daemon::process_runs($old) }),
+		'and leaves when the rows are taken');
+	settles();
+	is(sum_of('dropped'), $before, 'none was dropped');
+};
+
+subtest 'the server stops while the logger hangs' => sub {
+	my $before = sum_of('dropped');
+
+	$d->write_conf('server.watchdog_s' => 3);
+	is($d->stop, 0, 'exit 0');
+	$d = Gamed::Daemon->start(from => $d);
+	my ($logger) = $d->pids('logger');
+	my $rows = $pg->psql('SELECT count(*) FROM logs');
+	$d->kill(STOP => $logger);
+	fill(200);
+	my $asked = (ledger())[1]{audit}{produced};
+	is($d->stop, 0, 'exit 0');
+	like($d->log, qr/logger slot=\d+ pid=$logger gives no sign of life/,
+		'the logger was replaced');
+	like($d->log, qr/logger leaves produced=\d+ stored=\d+ dropped=0 spooled=0 queued=0/,
+		'no row was dropped');
+	is($pg->psql('SELECT count(*) FROM logs') - $rows, $asked,
+		'all audit rows are stored');
 };
 
 done_testing;

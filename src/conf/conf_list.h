@@ -179,7 +179,8 @@ CONF_BOOL(audit_enabled, "audit", "enabled", "AUDIT_ENABLED", true, 1,
 	"keep an audit row of each step in logs")
 CONF_STR(audit_details, "audit", "details", "AUDIT_DETAILS", "minimal", 1,
 	"minimal, or full: with the bodies that callers sent")
-CONF_INT(audit_queue_max, "audit", "queue_max", "AUDIT_QUEUE_MAXSIZE", 50000, 1,
+CONF_INT(audit_queue_max, "audit", "queue_max", "AUDIT_QUEUE_MAXSIZE", 500000,
+	1,
 	10000000, 1, "audit rows of a worker not yet taken by the logger")
 
 CONF_BOOL(request_log_enabled, "requests", "enabled",

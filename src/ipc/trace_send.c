@@ -28,7 +28,7 @@
 
 #define SYNC_FIRST_MS 1000
 #define SYNC_AGAIN_MS 10000
-#define LEAVE_WAIT_MS 1000 /* for a slow logger, at the very end */
+#define LEAVE_WAIT_MS 500 /* for a slow logger, at the very end */
 
 _Static_assert(EV_CLASS_CNT == SHM_EV_CLASSES, "classes of evidence");
 _Static_assert(EV_REASON_CNT == SHM_EV_REASONS, "reasons to drop a row");
@@ -99,6 +99,12 @@ uint64_t trace_send_pending(const struct trace_send *t)
 	for (unsigned i = 0; i < RINGS; i++)
 		n += t->ring[i].rows_cnt;
 	return n;
+}
+
+uint64_t trace_send_urgent(const struct trace_send *t)
+{
+	return t->out_cls[EV_AUDIT] + t->out_cls[EV_ERROR] +
+	       t->ring[RING_AUDIT].rows_cnt + t->ring[RING_ERROR].rows_cnt;
 }
 
 /* Rows of the pool that the logger has not taken, wherever they are. */
@@ -306,7 +312,7 @@ struct trace_send *trace_send_new(
 	buf_init(&t->out, 0);
 	buf_init(&t->row, 0);
 	arena_init(&t->arena, 0);
-	ring_init(&t->ring[RING_AUDIT], conf->ring_bytes);
+	ring_init(&t->ring[RING_AUDIT], conf->audit_bytes);
 	ring_init(&t->ring[RING_ERROR], conf->ring_bytes / 2);
 	ring_init(&t->ring[RING_REST], conf->ring_bytes / 2);
 	ring_init(&t->ring[RING_REQUEST], conf->ring_bytes / 2);

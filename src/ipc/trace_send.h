@@ -23,7 +23,8 @@ struct trace_send_conf {
 	uint64_t rows_max;  /* runs not yet taken by the logger */
 	uint64_t audit_max; /* the same of audit rows, which have their own */
 	uint64_t requests_max; /* and of requests, which have theirs */
-	size_t ring_bytes;
+	size_t ring_bytes;     /* of the other classes, together */
+	size_t audit_bytes;    /* of audit rows */
 };
 
 struct trace_send *trace_send_new(
@@ -36,6 +37,8 @@ void trace_send_request(struct trace_send *t, const struct request_rec *rec);
 void trace_send_fault(struct trace_send *t, const struct fault_rec *rec);
 /* Rows accepted but not yet written to the socket. */
 uint64_t trace_send_pending(const struct trace_send *t);
+/* Audit rows and errors among them. */
+uint64_t trace_send_urgent(const struct trace_send *t);
 /* Tries to write everything now; used at the end of a drain. */
 void trace_send_flush(struct trace_send *t);
 void trace_send_free(struct trace_send **t);

@@ -11,7 +11,6 @@
 #include <assert.h>
 #include <errno.h>
 #include <event2/event.h>
-#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -40,12 +39,15 @@
 
 enum {
 	ORPHAN_DRAIN_MS = 1500, /* when the master is gone */
-	FLUSH_MS = 1000,        /* for the last evidence */
+	FLUSH_MS = 1000,        /* without the logger taking a row */
 	FLUSH_POLL_MS = 10,
 	STEP_BACK_MS = 50,    /* longest pause in accepting */
 	STEP_BACK_PART = 16,  /* of one's share, above which others are first */
 	BEAT_STALE_MS = 3000, /* a worker that does not count */
 	TRACE_RING_BYTES = 8 << 20,
+	/* not touched before it is needed; the watchdog takes 12 s to replace
+	 * a logger, and no audit row shall be lost meanwhile */
+	AUDIT_RING_BYTES = 64 << 20,
 	RUN_ARENA_BYTES = 1 << 20,
 	OWN_DESCRIPTORS = 64, /* that are not clients' */
 	DB_PATIENCE_MS = 1000 /* wait for the database before serving */
@@ -55,7 +57,10 @@ static struct worker {
 	const struct inherit *in;
 	struct app app;
 	struct event *on_term, *on_quit, *death, *beat, *deadline, *patience;
+	struct event *flush; /* once no request is left */
 	bool is_serving;
+	uint64_t rows_left;       /* at the last look of flush_on_timer */
+	uint64_t progress_ms;     /* when they last became fewer */
 	uint64_t stepped_back_ms; /* since when we do not accept; 0: we do */
 	uint64_t requests_cnt;
 } self;
@@ -65,17 +70,8 @@ static struct worker {
 static NORETURN void leave(int status)
 {
 	struct app *app = &self.app;
-	uint64_t until_ms = clock_mono_ms() + FLUSH_MS;
 
-	/* the loop is not needed any more: push what it would have sent */
-	while (trace_send_pending(app->trace) > 0 &&
-		clock_mono_ms() < until_ms) {
-		struct pollfd logger = {self.in->trace_fd, POLLOUT, 0};
-
-		trace_send_flush(app->trace);
-		if (trace_send_pending(app->trace) > 0)
-			(void)poll(&logger, 1, FLUSH_POLL_MS);
-	}
+	trace_send_flush(app->trace);
 	if (trace_send_pending(app->trace) > 0)
 		log_warnx("evidence rows lost at exit rows=%llu",
 			(unsigned long long)trace_send_pending(app->trace));
@@ -86,10 +82,37 @@ static NORETURN void leave(int status)
 	_exit(status);
 }
 
+/*
+ * What the logger has not taken waits for it, or for its successor: audit
+ * rows and errors until the deadline of the drain, the others as long as any
+ * are taken.
+ */
+static void flush_on_timer(evutil_socket_t fd, short what, void *arg)
+{
+	uint64_t left = trace_send_pending(self.app.trace);
+	uint64_t now_ms = clock_mono_ms();
+
+	(void)fd;
+	(void)what;
+	(void)arg;
+	if (left < self.rows_left)
+		self.progress_ms = now_ms;
+	self.rows_left = left;
+	if (left == 0 || (trace_send_urgent(self.app.trace) == 0 &&
+				 now_ms - self.progress_ms >= FLUSH_MS))
+		event_base_loopbreak(self.app.base);
+}
+
 static void drained(void *arg)
 {
+	static const struct timeval often = {0, FLUSH_POLL_MS * 1000};
+
 	(void)arg;
-	event_base_loopbreak(self.app.base);
+	self.progress_ms = clock_mono_ms();
+	self.rows_left = trace_send_pending(self.app.trace);
+	trace_send_flush(self.app.trace);
+	event_add(self.flush, &often);
+	event_active(self.flush, EV_TIMEOUT, 0);
 }
 
 static void deadline_on_timer(evutil_socket_t fd, short what, void *arg)
@@ -97,8 +120,10 @@ static void deadline_on_timer(evutil_socket_t fd, short what, void *arg)
 	(void)fd;
 	(void)what;
 	(void)arg;
-	log_warnx("drain deadline passed, requests are cut off in_hand=%u",
-		http_server_in_hand(self.app.server));
+	log_warnx("drain deadline passed, requests are cut off in_hand=%u "
+		  "evidence_rows=%llu",
+		http_server_in_hand(self.app.server),
+		(unsigned long long)trace_send_pending(self.app.trace));
 	event_base_loopbreak(self.app.base);
 }
 
@@ -447,6 +472,10 @@ static void watch_signals(void)
 		death_on_readable, NULL);
 	self.beat = add_event(-1, EV_PERSIST, beat_on_timer, &second);
 	self.deadline = add_event(-1, 0, deadline_on_timer, NULL);
+	self.flush =
+		event_new(self.app.base, -1, EV_PERSIST, flush_on_timer, NULL);
+	if (self.flush == NULL)
+		fatal("cannot watch an event");
 	self.patience = add_event(-1, EV_TIMEOUT, patience_on_timer, &patience);
 }
 
@@ -502,6 +531,7 @@ static void init(const struct inherit *in)
 		.audit_max = (uint64_t)in->conf->audit_queue_max,
 		.requests_max = (uint64_t)in->conf->request_queue_max,
 		.ring_bytes = TRACE_RING_BYTES,
+		.audit_bytes = AUDIT_RING_BYTES,
 	};
 
 	self.in = in;

@@ -420,6 +420,8 @@ static struct trace_send *rig_sender(uint64_t rows_max)
 		.rows_max = rows_max,
 		.requests_max = 4,
 		.ring_bytes = 64 * 1024,
+		.audit_max = 100000,
+		.audit_bytes = 1024 * 1024,
 	};
 
 	return trace_send_new(rig.base, &c);
@@ -643,6 +645,27 @@ Test(trace_send, publishes_what_it_holds)
 	cr_expect_eq(held(), trace_send_pending(t));
 	trace_send_free(&t);
 	cr_expect_eq(held(), 0);
+}
+
+Test(trace_send, audit_rows_have_more_memory)
+{
+	struct audit_rec rec = {.level = STR("INFO"),
+		.module = STR("game"),
+		.message = STR("some")};
+	struct trace_send *t;
+
+	rig_open();
+	t = rig_sender(1000);
+	while (trace_send_pending(t) == 0) { /* nobody reads */
+		trace_send_audit(t, &rec);
+		turn();
+	}
+	for (int i = 0; i < 8000; i++)
+		trace_send_audit(t, &rec);
+	cr_expect_eq(metric_evidence_dropped_slot(WORKER, EV_AUDIT), 0);
+	cr_expect_gt(trace_send_urgent(t), 7000);
+	cr_expect_leq(trace_send_urgent(t), trace_send_pending(t));
+	trace_send_free(&t);
 }
 
 Test(trace_send, shows_the_reader_what_never_arrived)
