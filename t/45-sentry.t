@@ -64,6 +64,11 @@ sub outcome {
 	return $d->metrics->{"gamed_sentry_envelopes_total{outcome=\"$which\"}"};
 }
 
+sub sentry_rows {
+	my ($which) = @_;
+	return $d->metrics->{"gamed_evidence_${which}{class=\"sentry\"}"};
+}
+
 # What the clients were told that was lost: {"category reason" => quantity}.
 sub losses {
 	my %sum;
@@ -131,8 +136,9 @@ subtest 'a storm is not one event each' => sub {
 	ok(eventually(sub {
 		my $m = $d->metrics;
 		return $m->{'gamed_evidence_produced_total{class="sentry"}'} == 201
-			&& $m->{'gamed_evidence_stored_total{class="sentry"}'} == 201;
-	}), 'each was produced and taken');
+			&& $m->{'gamed_evidence_stored_total{class="sentry"}'} == 1
+			&& $m->{'gamed_evidence_queued_rows{class="sentry"}'} == 200;
+	}), 'each was produced, one is stored, the others wait');
 	my ($r) = client()->post($made->awards,
 		{ externalUserId => 'user_other', data => { n => 'text' } });
 	is($r->{status}, 400, 'another code of the same strategy');
@@ -179,6 +185,9 @@ subtest 'what was held back is sent at the end' => sub {
 	my @mine = grep { $_->{fingerprint}[0] eq 'strategy'
 		&& $_->{fingerprint}[3] eq 'divide' } $sentry->items('event');
 	is($mine[-1]{extra}{count}, 7, 'a summary with its count');
+	my ($p, $s, $x) = $d->log
+		=~ /.*logger leaves produced=(\d+) stored=(\d+) dropped=(\d+)/s;
+	is($p, $s + $x, '... and the rows in it are counted');
 	like($mine[-1]{exception}{values}[0]{value}, qr/\(7 times\)/, '... in words');
 };
 
@@ -310,6 +319,8 @@ subtest 'rate limits' => sub {
 	ok(eventually(sub { (outcome('ratelimited') // 0) == 1 }), 'the answer 429');
 	must(client()->get("/api/v1/games/$made->{game}"), 'game') for 1 .. 3;
 	ok(eventually(sub { outcome('ratelimited') == 4 }), 'all is held then');
+	is($d->metrics->{'gamed_evidence_dropped_total{class="sentry",'
+		. 'reason="rate_limited"}'}, 4, '... and dropped');
 	is(scalar(() = $sentry->requests), 1, 'nothing more was sent');
 	is($d->stop, 0, 'the server leaves');
 };
@@ -322,6 +333,8 @@ subtest 'refusals are counted and told' => sub {
 	$sentry->answer(500);
 	must(client()->get("/api/v1/games/$made->{game}"), 'game');
 	ok(eventually(sub { outcome('failed') == 2 }), 'the answer 500');
+	is($d->metrics->{'gamed_evidence_dropped_total{class="sentry",'
+		. 'reason="undelivered"}'}, 2, '... and their rows as dropped');
 	$sentry->answer(200);
 	is($d->stop, 0, 'the server leaves');
 	# of a game that is read: the root and the authentication
@@ -347,11 +360,23 @@ subtest 'a frozen endpoint' => sub {
 		my $m = $d->metrics;
 		my ($out) = grep { $m->{"gamed_evidence_produced_total{class=\"$_\"}"}
 			!= $m->{"gamed_evidence_stored_total{class=\"$_\"}"} }
-			qw(audit error sample request sentry);
+			qw(audit error sample request);
 		return !$out;
-	}), 'no row of any class waits for it');
+	}), 'no row of any other class waits for it');
 	is($d->metrics->{'gamed_evidence_produced_total{class="sentry"}'}, 153,
 		'all that was made is accounted for');
+	is(sentry_rows('stored_total'), 0, '... none of it as stored');
+	is(sentry_rows('queued_rows'), 101, '... what waits as queued');
+	is($d->metrics->{'gamed_evidence_dropped_total{class="sentry",'
+		. 'reason="logger_queue_full"}'}, 52, '... the rest as dropped');
+	$d->kill(KILL => $d->pids('logger'));
+	ok(eventually(sub { sentry_rows('queued_rows') == 0 }),
+		'a logger is killed: nothing waits any more');
+	is($d->metrics->{'gamed_evidence_dropped_total{class="sentry",'
+		. 'reason="logger_killed"}'}, 101, '... what waited is dropped');
+	is(sentry_rows('missing_rows'), 0, '... and nothing is missing');
+	is(award(0)->{status}, 400, 'one more run fails');
+	ok(eventually(sub { sentry_rows('queued_rows') >= 1 }), '... and waits');
 	is(failed_rows() - $rows, 1, 'the row of the failed run is in its table');
 	my $from = time;
 	is($d->stop, 0, 'the server leaves');

@@ -76,10 +76,14 @@ static void on_fault(void *arg, struct str body)
 	struct fault_rec rec;
 
 	(void)arg;
-	if (fault_rec_decode(body, &rec) == 0)
-		sentry_take(self.sentry, &rec, 1);
-	else
+	if (fault_rec_decode(body, &rec) < 0) {
 		metric_inc(M_EV_BAD_FRAMES);
+		metric_evidence_dropped(EV_SENTRY, EV_DROP_BAD_RECORD, 1);
+	} else if (self.sentry == NULL) {
+		metric_evidence_dropped(EV_SENTRY, EV_DROP_UNDELIVERED, 1);
+	} else {
+		sentry_take(self.sentry, &rec, 1);
+	}
 }
 
 static void on_eof(void *arg)
@@ -438,8 +442,8 @@ void logger_main(const struct inherit *in)
 	if (self.all_workers_gone)
 		count_dead_workers();
 	publish();
-	say_where_rows_went(left);
 	sentry_free(&self.sentry);
+	say_where_rows_went(left);
 	trace_flush_free(&self.flush);
 	trace_recv_free(&self.recv);
 	spool_close(&self.queue.spool);

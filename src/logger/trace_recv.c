@@ -70,7 +70,6 @@ static void take_faults(struct trace_recv *r, struct str rest)
 		if (row.cls != EV_SENTRY)
 			continue;
 		r->conf.on_fault(r->conf.arg, row.body);
-		metric_inc(M_EV_STORED_SENTRY);
 	}
 }
 

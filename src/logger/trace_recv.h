@@ -15,7 +15,7 @@ struct trace_recv;
 struct trace_recv_conf {
 	const int *fds; /* SHM_SLOTS_MAX, by slot; -1: none */
 	struct ev_queue *queue;
-	/* A row for Sentry, which no table has; counted after it. */
+	/* A row for Sentry, which no table has: to be held or counted. */
 	void (*on_fault)(void *arg, struct str body);
 	void (*on_rows)(void *arg); /* the queue has grown */
 	void (*on_eof)(void *arg);  /* the last pair has ended */

@@ -37,6 +37,7 @@ struct envelope {
 	STAILQ_ENTRY(envelope) entry;
 	enum sentry_cat cat;
 	unsigned spans; /* of a transaction, the root included */
+	uint64_t rows;  /* of evidence that are in it */
 	char id[SENTRY_ID_LEN + 1];
 	struct buf trace;   /* header of a transaction, "" for none */
 	struct buf payload; /* empty: a client report alone */
@@ -48,6 +49,7 @@ struct group {
 	uint64_t sent_ms; /* of its last event */
 	uint64_t seen_ms;
 	uint64_t waiting; /* faults since then */
+	uint64_t rows;    /* of evidence among these */
 	int64_t first_us; /* of the oldest that waits */
 	struct buf last;  /* the newest that waits, encoded */
 };
@@ -152,6 +154,27 @@ static void forget_report(struct sentry *s, bool was_heard)
 		}
 }
 
+/* ---- rows of evidence --------------------------------------------------- */
+
+static bool is_row(const struct fault_rec *rec)
+{
+	return rec->kind < FAULT_CRASH;
+}
+
+static void rows_stored(uint64_t n)
+{
+	metric_add(M_EV_STORED_SENTRY, n);
+	shm_ev_held_add(EV_SENTRY, -(int64_t)n);
+}
+
+/* Told to Sentry as a loss, not as one more fault. */
+static void rows_dropped(struct sentry *s, uint64_t n, enum evidence_reason why)
+{
+	s->dropped[EV_SENTRY] += n;
+	metric_evidence_dropped(EV_SENTRY, why, n);
+	shm_ev_held_add(EV_SENTRY, -(int64_t)n);
+}
+
 /* ---- envelopes ---------------------------------------------------------- */
 
 static struct envelope *envelope_new(enum sentry_cat cat)
@@ -172,6 +195,13 @@ static void envelope_free(struct envelope *e)
 	buf_fini(&e->trace);
 	buf_fini(&e->payload);
 	free(e);
+}
+
+static void envelope_lost(
+	struct sentry *s, struct envelope *e, enum evidence_reason why)
+{
+	rows_dropped(s, e->rows, why);
+	envelope_free(e);
 }
 
 static void compose(struct sentry *s, const struct envelope *e)
@@ -218,7 +248,7 @@ static void send_next(struct sentry *s)
 		if (sentry_limits_block(&s->limits, e->cat, clock_mono_ms())) {
 			lose(s, e, LOSS_RATE_LIMIT);
 			metric_inc(M_SENTRY_RATELIMITED);
-			envelope_free(e);
+			envelope_lost(s, e, EV_DROP_RATE_LIMITED);
 			continue;
 		}
 		compose(s, e);
@@ -233,19 +263,19 @@ static void enqueue(struct sentry *s, struct envelope *e)
 	if (sentry_limits_block(&s->limits, e->cat, clock_mono_ms())) {
 		lose(s, e, LOSS_RATE_LIMIT);
 		metric_inc(M_SENTRY_RATELIMITED);
-		envelope_free(e);
+		envelope_lost(s, e, EV_DROP_RATE_LIMITED);
 		return;
 	}
 	if (s->http == NULL) { /* on_leave has given up */
 		metric_inc(M_SENTRY_FAILED);
-		envelope_free(e);
+		envelope_lost(s, e, EV_DROP_SHUTDOWN);
 		return;
 	}
 	if (s->queue_cnt >= SENTRY_QUEUE_MAX) {
 		lose(s, e, LOSS_QUEUE);
 		metric_inc(M_SENTRY_QUEUE_FULL);
 		log_warnx_limited("an envelope for Sentry found no room");
-		envelope_free(e);
+		envelope_lost(s, e, EV_DROP_LOGGER_QUEUE);
 		return;
 	}
 	STAILQ_INSERT_TAIL(&s->queue, e, entry);
@@ -265,16 +295,19 @@ static void on_answer(void *arg, const struct sentry_answer *a)
 	forget_report(s, was_heard);
 	if (was_heard) {
 		metric_inc(M_SENTRY_SENT);
+		rows_stored(e->rows);
+		envelope_free(e);
 	} else if (a->status == 429) { /* the server counts it */
 		metric_inc(M_SENTRY_RATELIMITED);
+		envelope_lost(s, e, EV_DROP_RATE_LIMITED);
 	} else {
 		lose(s, e, a->status == 413 ? LOSS_SEND : LOSS_NETWORK);
 		metric_inc(M_SENTRY_FAILED);
 		log_warnx_limited("Sentry did not take an envelope status=%u "
 				  "reason=\"%s%.*s\"",
 			a->status, a->error, STR_ARG(a->reason));
+		envelope_lost(s, e, EV_DROP_UNDELIVERED);
 	}
-	envelope_free(e);
 	send_next(s);
 	tell_idle(s);
 }
@@ -294,8 +327,9 @@ static void send_event(struct sentry *s, struct group *g,
 	struct envelope *e = envelope_new(SENTRY_CAT_ERROR);
 
 	sentry_json_event(&e->payload, &s->ctx, e->id, rec, seen);
+	e->rows = is_row(rec) ? seen->cnt : 0;
 	g->sent_ms = clock_mono_ms();
-	g->waiting = 0;
+	g->waiting = g->rows = 0;
 	enqueue(s, e);
 }
 
@@ -357,6 +391,7 @@ static void take_fault(
 	if (g->waiting == 0)
 		g->first_us = rec->at_us;
 	g->waiting += cnt;
+	g->rows += is_row(rec) ? cnt : 0;
 	buf_reset(&g->last);
 	fault_rec_encode(&g->last, rec);
 }
@@ -366,6 +401,7 @@ static void take_txn(struct sentry *s, const struct fault_rec *rec)
 	struct envelope *e = envelope_new(SENTRY_CAT_TRANSACTION);
 
 	e->spans = sentry_json_spans(rec);
+	e->rows = 1;
 	sentry_json_txn(&e->payload, &e->trace, &s->ctx, e->id, rec);
 	enqueue(s, e);
 }
@@ -374,6 +410,8 @@ void sentry_take(struct sentry *s, const struct fault_rec *rec, uint64_t cnt)
 {
 	if (s == NULL || cnt == 0)
 		return;
+	if (is_row(rec))
+		shm_ev_held_add(EV_SENTRY, (int64_t)cnt);
 	if (rec->kind == FAULT_TXN)
 		take_txn(s, rec);
 	else
@@ -494,7 +532,7 @@ static void drop_queue(struct sentry *s)
 		STAILQ_REMOVE_HEAD(&s->queue, entry);
 		s->queue_cnt--;
 		metric_inc(M_SENTRY_FAILED);
-		envelope_free(e);
+		envelope_lost(s, e, EV_DROP_SHUTDOWN);
 	}
 }
 
@@ -510,7 +548,7 @@ static void on_leave(evutil_socket_t fd, short what, void *arg)
 	if (s->flying != NULL) {
 		metric_inc(M_SENTRY_FAILED);
 		sentry_http_free(&s->http);
-		envelope_free(s->flying);
+		envelope_lost(s, s->flying, EV_DROP_SHUTDOWN);
 		s->flying = NULL;
 	}
 	tell_idle(s);
@@ -587,10 +625,11 @@ void sentry_free(struct sentry **sp)
 	sentry_http_free(&s->http);
 	if (s->flying != NULL) {
 		metric_inc(M_SENTRY_FAILED);
-		envelope_free(s->flying);
+		envelope_lost(s, s->flying, EV_DROP_SHUTDOWN);
 	}
 	drop_queue(s);
 	for (size_t i = 0; i < NELEM(s->groups); i++) {
+		rows_dropped(s, s->groups[i].rows, EV_DROP_SHUTDOWN);
 		buf_fini(&s->groups[i].key);
 		buf_fini(&s->groups[i].last);
 	}

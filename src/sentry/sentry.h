@@ -7,6 +7,10 @@
  * how many there were.  Up to SENTRY_QUEUE_MAX envelopes wait; one that finds
  * no room, or falls under a rate limit, is counted and told to Sentry in a
  * client report.
+ *
+ * What a worker sent is a row of evidence: it is held here (shm.h) until the
+ * envelope that it went into is answered, and then counted as stored, or as
+ * dropped when it was not taken.
  */
 #ifndef SENTRY_SENTRY_H
 #define SENTRY_SENTRY_H
