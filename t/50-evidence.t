@@ -81,6 +81,16 @@ sub settles {
 	return ($produced, $stored, $dropped);
 }
 
+# Of a server that is not the first on its database.
+sub settles_alone {
+	my ($name) = @_;
+
+	ok(Gamed::Daemon::eventually(sub {
+		my (undef, undef, undef, $queued, $spooled) = ledger();
+		return $queued + $spooled == 0;
+	}), "$name: nothing is queued or spooled in the end");
+}
+
 $d = start();
 $made = Gamed::Campaign->make($d, 'evidence');
 
@@ -242,6 +252,29 @@ subtest 'what is masked is in no part of a row' => sub {
 	is($row{ok}, '["***", "***", ["***", 0, true, true, 12, "***", "***", 4.0]]',
 		'a success: field, what is made of it; the points stand');
 	is($d->stop, 0, 'leaves');
+};
+
+subtest 'a row that found no room has no id' => sub {
+	$d = Gamed::Daemon->start(from => $d,
+		conf => { 'evidence.queue_max' => 1 });
+	my ($logger) = $d->pids('logger');
+	my $c = $made->client($d);
+	my @ids;
+
+	$d->kill(STOP => $logger);
+	for (1 .. 3) {
+		my $r = $c->post($made->awards,
+			{ externalUserId => 'user', data => { n => 0 } });
+		is($r->{status}, 400, 'a run fails');
+		push @ids, grep { defined } $r->{headers}{'x-trace-id'};
+	}
+	$d->kill(CONT => $logger);
+	settles_alone('after it');
+	is($d->metrics->{'gamed_evidence_dropped_total'
+		. '{class="error",reason="queue_max"}'}, 2, 'two were dropped');
+	is(scalar @ids, 1, 'one id was given');
+	is($pg->psql("SELECT count(*) FROM strategyexecutionlog WHERE id = '$_'"),
+		1, 'and can be looked up') for @ids;
 };
 
 done_testing;

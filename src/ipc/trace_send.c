@@ -351,7 +351,7 @@ static bool gather(struct trace_send *t, struct str row)
 }
 
 /* The row stands in t->row. */
-static void hand_over(
+static bool hand_over(
 	struct trace_send *t, enum evidence_type type, enum evidence_class cls)
 {
 	struct str whole = buf_str(&t->row);
@@ -359,23 +359,26 @@ static void hand_over(
 		type, cls, {whole.p + EV_ROW_HEAD, whole.len - EV_ROW_HEAD}};
 	struct ring *ring = &t->ring[of_class[cls].ring];
 	enum pool pool = of_class[cls].pool;
+	bool taken;
 
 	shm_ev_held_add(cls, 1);
 	metric_add(M_EV_PRODUCED_AUDIT + cls, 1);
 	if (!make_room(t, cls)) {
 		drop(t, &row, EV_DROP_QUEUE_MAX);
-		return;
+		return false;
 	}
-	if (!gather(t, whole) && ring_push(ring, whole.p, whole.len) < 0)
+	taken = gather(t, whole) || ring_push(ring, whole.p, whole.len) == 0;
+	if (!taken)
 		drop(t, &row, EV_DROP_RING_FULL);
 	metric_level(levels[pool], rows_ahead(t, pool));
 	if (!t->flush_due && !t->blocked) {
 		t->flush_due = true;
 		event_active(t->ev_flush, EV_TIMEOUT, 0);
 	}
+	return taken;
 }
 
-void trace_send_run(struct trace_send *t, enum evidence_class cls,
+bool trace_send_run(struct trace_send *t, enum evidence_class cls,
 	const struct run_rec *rec)
 {
 	size_t begin;
@@ -384,7 +387,7 @@ void trace_send_run(struct trace_send *t, enum evidence_class cls,
 	begin = ev_row_begin(&t->row, EV_T_RUN, cls);
 	run_rec_encode(&t->row, rec);
 	ev_row_end(&t->row, begin);
-	hand_over(t, EV_T_RUN, cls);
+	return hand_over(t, EV_T_RUN, cls);
 }
 
 void trace_send_audit(struct trace_send *t, const struct audit_rec *rec)
@@ -395,7 +398,7 @@ void trace_send_audit(struct trace_send *t, const struct audit_rec *rec)
 	begin = ev_row_begin(&t->row, EV_T_AUDIT, EV_AUDIT);
 	audit_rec_encode(&t->row, rec);
 	ev_row_end(&t->row, begin);
-	hand_over(t, EV_T_AUDIT, EV_AUDIT);
+	(void)hand_over(t, EV_T_AUDIT, EV_AUDIT);
 }
 
 void trace_send_request(struct trace_send *t, const struct request_rec *rec)
@@ -406,7 +409,7 @@ void trace_send_request(struct trace_send *t, const struct request_rec *rec)
 	begin = ev_row_begin(&t->row, EV_T_REQUEST, EV_REQUEST);
 	request_rec_encode(&t->row, rec);
 	ev_row_end(&t->row, begin);
-	hand_over(t, EV_T_REQUEST, EV_REQUEST);
+	(void)hand_over(t, EV_T_REQUEST, EV_REQUEST);
 }
 
 void trace_send_fault(struct trace_send *t, const struct fault_rec *rec)
@@ -417,7 +420,7 @@ void trace_send_fault(struct trace_send *t, const struct fault_rec *rec)
 	begin = ev_row_begin(&t->row, EV_T_FAULT, EV_SENTRY);
 	fault_rec_encode(&t->row, rec);
 	ev_row_end(&t->row, begin);
-	hand_over(t, EV_T_FAULT, EV_SENTRY);
+	(void)hand_over(t, EV_T_FAULT, EV_SENTRY);
 }
 
 void trace_send_flush(struct trace_send *t)

@@ -29,8 +29,9 @@ struct trace_send_conf {
 
 struct trace_send *trace_send_new(
 	struct event_base *base, const struct trace_send_conf *conf);
-/* Copies the record; counts it as produced or as dropped. */
-void trace_send_run(struct trace_send *t, enum evidence_class cls,
+/* Copies the record; counts it as produced and, when there is no room, as
+ * dropped.  False: it was dropped. */
+bool trace_send_run(struct trace_send *t, enum evidence_class cls,
 	const struct run_rec *rec);
 void trace_send_audit(struct trace_send *t, const struct audit_rec *rec);
 void trace_send_request(struct trace_send *t, const struct request_rec *rec);

@@ -398,7 +398,7 @@ static const char *keep_reason(
 							      : NULL;
 }
 
-static void send_row(struct svc_evidence *e, struct arena *a,
+static bool send_row(struct svc_evidence *e, struct arena *a,
 	const struct svc_run *run, const char *reason, const struct uuid *id)
 {
 	const struct svc_strategy *s = run->strategy;
@@ -434,7 +434,8 @@ static void send_row(struct svc_evidence *e, struct arena *a,
 		put_fields(e, a, run, &rec);
 		put_trace(e, a, run, &parent, &rec);
 	}
-	trace_send_run(e->app->trace, is_sample ? EV_SAMPLE : EV_ERROR, &rec);
+	return trace_send_run(
+		e->app->trace, is_sample ? EV_SAMPLE : EV_ERROR, &rec);
 }
 
 /* ---- exact counts ----------------------------------------------------- */
@@ -561,6 +562,5 @@ bool svc_evidence_record(struct svc_evidence *e, struct arena *a,
 	if (reason == NULL)
 		return false;
 	uuid_make_v7(id_r);
-	send_row(e, a, run, reason, id_r);
-	return true;
+	return send_row(e, a, run, reason, id_r);
 }

@@ -44,7 +44,8 @@ struct svc_run {
 	const char *method, *handler; /* of the request */
 };
 
-/* True when the run was kept: *id_r is the row's id. */
+/* True when the run was kept and its row found room on the way to the table:
+ * *id_r is the row's id. */
 bool svc_evidence_record(struct svc_evidence *e, struct arena *a,
 	const struct svc_run *run, struct uuid *id_r);
 
