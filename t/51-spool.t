@@ -278,7 +278,9 @@ subtest 'a segment that cannot be read stays and is read later' => sub {
 			WHERE status = 'error'}) - $stored == $ran + 2;
 	}), 'its rows are stored once it can be read');
 	settles('after');
-	is($d->metrics->{gamed_spool_unreadable_segments}, 0, 'none is left');
+	ok(Gamed::Daemon::eventually(sub {
+		$d->metrics->{gamed_spool_unreadable_segments} == 0;
+	}), 'none is left');
 };
 
 subtest 'a second logger cannot have the spool' => sub {
@@ -354,6 +356,28 @@ subtest 'the disk under the spool is full' => sub {
 	my $l2 = settles('resumed');
 	is($l2->{error}{stored} - $l->{error}{stored}, 20,
 		'it resumes by itself');
+	my $m = $d->metrics;
+	cmp_ok($m->{gamed_spool_bytes}, '<', 128 * 1024,
+		'segments whose rows are stored are gone');
+	# and the spool has the rows again, not only the memory of the logger
+	$lock = lock_tables();
+	$ran = fail_runs(30);
+	ok(Gamed::Daemon::eventually(sub {
+		my $now = ledger();
+		return total($now, 'queued') == 0
+			&& $now->{error}{spooled} == $ran;
+	}), 'rows are in the spool again') or diag explain ledger();
+	ok(scalar segments('error'), 'in files');
+	my ($pid) = $d->pids('logger');
+	$d->kill(KILL => $pid);
+	ok(Gamed::Daemon::eventually(sub {
+		my ($now) = $d->pids('logger');
+		return $now && $now != $pid;
+	}), 'a new logger is there');
+	undef $lock;
+	my $l3 = settles('after kill -9');
+	is($l3->{error}{stored} - $l2->{error}{stored}, $ran, 'all stored');
+	is(total($l3, 'dropped'), total($l2, 'dropped'), 'none dropped');
 	$d->stop;
 	is(system('umount', $dir), 0, 'umount');
 	undef $mounted;

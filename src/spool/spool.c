@@ -83,6 +83,7 @@ struct spool {
 	uint64_t synced_ms, free_checked_ms;
 	uint64_t reclaim_ms, reclaim_wait_ms; /* next try, and then */
 	bool is_low;                          /* on free space */
+	bool is_disk_full; /* the system said so, and no write since succeeded */
 };
 
 #define NAME_MAX_ 32
@@ -103,6 +104,7 @@ static void note_error(struct spool *s, const char *what, const char *name)
 	log_warnx_limited(
 		"cannot %s spool segment %s: %s", what, name, strerror(saved));
 	s->retry_ms = clock_mono_ms() + RETRY_MS;
+	s->is_disk_full |= saved == ENOSPC || saved == EDQUOT;
 }
 
 static struct seg *last(struct lane *l)
@@ -246,6 +248,28 @@ static void seg_remove(struct spool *s, struct lane *l, unsigned i)
 	seg_forget(s, l, i);
 }
 
+/*
+ * Segments whose rows are all stored or dropped, the written ones, too: what
+ * comes next finds room.  True when one went.
+ */
+static bool free_done(struct spool *s)
+{
+	bool freed = false;
+
+	for (unsigned c = 0; c < EV_CLASS_CNT; c++) {
+		struct lane *l = &s->lanes[c];
+
+		for (unsigned i = l->segs.n; i-- > 0;)
+			if (l->segs.v[i].rows == 0) {
+				seg_remove(s, l, i);
+				freed = true;
+			}
+	}
+	if (freed)
+		s->retry_ms = 0;
+	return freed;
+}
+
 /* The newest rows of the lane that nobody read; false when there are none. */
 static bool cut_tail(struct spool *s, struct lane *l)
 {
@@ -286,8 +310,15 @@ static bool drive_out(struct spool *s, enum evidence_class cls)
 	return false;
 }
 
+static bool is_full(const struct spool *s, size_t more)
+{
+	return s->is_low || s->bytes + more + HEAD_BYTES > s->conf.bytes_max;
+}
+
 void spool_trim(struct spool *s)
 {
+	if (s->is_disk_full || is_full(s, s->segment_bytes))
+		free_done(s);
 	for (unsigned c = 0; c < EV_CLASS_CNT; c++) {
 		struct lane *l = &s->lanes[c];
 		struct seg *g;
@@ -361,17 +392,13 @@ static void check_free(struct spool *s, uint64_t now_ms)
 		    (uint64_t)v.f_bavail * v.f_frsize < s->conf.free_min_bytes;
 }
 
-static bool is_full(const struct spool *s, size_t more)
-{
-	return s->is_low || s->bytes + more + HEAD_BYTES > s->conf.bytes_max;
-}
-
 /* Room by the settings, made where the class may have it made. */
 static bool has_room(struct spool *s, const struct lane *l)
 {
 	bool full;
 
-	while ((full = is_full(s, l->out.len)) && drive_out(s, l->cls))
+	while ((full = is_full(s, l->out.len)) &&
+		(free_done(s) || drive_out(s, l->cls)))
 		if (s->is_low)
 			check_free(s, clock_mono_ms());
 	return !full;
@@ -405,20 +432,21 @@ static int lane_write(struct spool *s, struct lane *l)
 	l->rows += l->out_rows;
 	g->dirty = true;
 	s->bytes += l->out.len;
+	s->is_disk_full = false;
 	metric_set(M_EV_SPOOLED_AUDIT + l->cls, l->rows);
 	return 0;
 }
 
-/* A full disk gets a second try when other rows could be driven out. */
+/* A full disk gets another try when others made room on it. */
 static bool lane_commit(struct spool *s, struct lane *l)
 {
 	if (!has_room(s, l))
 		return false;
 	if (clock_mono_ms() < s->retry_ms && !evidence_is_urgent(l->cls))
 		return false;
-	if (lane_write(s, l) == 0)
+	if (lane_write(s, l) == 0 || (free_done(s) && lane_write(s, l) == 0))
 		return true;
-	return drive_out(s, l->cls) && lane_write(s, l) == 0;
+	return s->is_disk_full && drive_out(s, l->cls) && lane_write(s, l) == 0;
 }
 
 /* Rows that are stored already need no care. */

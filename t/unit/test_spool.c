@@ -631,6 +631,28 @@ Test(spool, a_disk_that_refuses_costs_rows_and_comes_back)
 	cr_assert_not(get(EV_ERROR, &n, &pos));
 }
 
+/* Its rows are all stored, and still no other would find room. */
+Test(spool, at_the_cap_a_done_segment_makes_room, .timeout = 60)
+{
+	struct spool_pos pos;
+	uint32_t n = 0, samples = 0;
+
+	rig.conf.bytes_max = 4u << 20;
+	open_spool();
+	while (put(EV_SAMPLE, samples, 1000) == 0)
+		samples++;
+	while (get(EV_SAMPLE, &n, &pos))
+		spool_done(rig.s, EV_SAMPLE, pos);
+	spool_trim(rig.s);
+	cr_assert_eq(spool_bytes(rig.s), 0);
+	for (uint32_t i = 0; i < samples; i++)
+		cr_assert_eq(put(EV_SAMPLE, i, 1000), 0);
+	for (uint32_t i = 0; i < samples; i++) {
+		cr_assert(get(EV_SAMPLE, &n, &pos));
+		cr_assert_eq(n, i);
+	}
+}
+
 Test(spool, least_free_space_is_left)
 {
 	open_spool();
