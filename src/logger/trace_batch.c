@@ -13,6 +13,9 @@
 /* Of one class in memory, while the spool has the rest. */
 #define WINDOW_BYTES (8u * 1024 * 1024)
 
+/* Of the window, given up at once for rows of a higher rank. */
+#define GIVE_BYTES (64u * 1024)
+
 /* One batch of so many is of the rows that wait longest. */
 #define FAIR_EVERY 8
 
@@ -95,18 +98,23 @@ bool ev_item_left(
 	return false;
 }
 
-static struct ev_item *pop(struct ev_queue *q, enum evidence_class c)
+/* The item that *at, a link of the class's list, leads to. */
+static struct ev_item *take_out(
+	struct ev_queue *q, enum evidence_class c, struct ev_item **at)
 {
-	struct ev_item *it = q->head[c];
+	struct ev_item *it = *at;
 
-	if (it == NULL)
-		return NULL;
-	q->head[c] = it->next;
-	if (q->head[c] == NULL)
-		q->tail[c] = &q->head[c];
+	*at = it->next;
+	if (it->next == NULL)
+		q->tail[c] = at;
 	q->waiting[trace_table_of(c)]--;
 	q->waiting_bytes[trace_table_of(c)] -= item_bytes(it);
 	return it;
+}
+
+static struct ev_item *pop(struct ev_queue *q, enum evidence_class c)
+{
+	return q->head[c] != NULL ? take_out(q, c, &q->head[c]) : NULL;
 }
 
 static enum evidence_reason no_room(const struct ev_queue *q)
@@ -119,12 +127,16 @@ static bool drive_one_out(struct ev_queue *q, enum evidence_class cls)
 {
 	for (unsigned r = 0; r < evidence_rank(cls); r++) {
 		enum evidence_class c = evidence_of_rank(r);
-		struct ev_item *it = q->head[c];
+		struct ev_item **at = &q->head[c], *it;
 
 		/* those in the spool cost memory only for a while */
-		if (it == NULL || it->pos.segment != 0)
+		if (q->own[c] == 0)
 			continue;
-		it = pop(q, c);
+		while (*at != NULL && (*at)->pos.segment != 0)
+			at = &(*at)->next;
+		if (*at == NULL) /* in a batch */
+			continue;
+		it = take_out(q, c, at);
 		ev_item_dropped(q, &it, no_room(q));
 		return true;
 	}
@@ -133,7 +145,11 @@ static bool drive_one_out(struct ev_queue *q, enum evidence_class cls)
 
 static bool is_full(const struct ev_queue *q, size_t more)
 {
-	return q->rows >= q->rows_max || q->bytes + more > QUEUE_BYTES_MAX;
+	uint64_t own = 0;
+
+	for (unsigned c = 0; c < EV_CLASS_CNT; c++)
+		own += q->own[c];
+	return own >= q->rows_max || q->bytes + more > QUEUE_BYTES_MAX;
 }
 
 static void item_enter(struct ev_queue *q, const struct ev_item *it)
@@ -170,19 +186,91 @@ void ev_queue_push(struct ev_queue *q, const struct ev_row *row)
 		item_wait(q, it);
 }
 
-void ev_queue_take(struct ev_queue *q, struct str frame_rows)
+static struct spool_pos begin_of(const struct ev_item *it)
 {
-	struct str rest = frame_rows;
-	unsigned not_kept = ~0u;
-	struct ev_row row;
+	return (struct spool_pos){
+		it->pos.segment, it->pos.end - SPOOL_REC_HEAD - it->len};
+}
 
-	if (q->spool != NULL) {
+/* In the newest GIVE_BYTES of a segment. */
+static bool is_near(struct spool_pos pos, struct spool_pos newest)
+{
+	return pos.segment == newest.segment &&
+	       newest.end - pos.end < GIVE_BYTES;
+}
+
+/* Newest rows of the window leave memory, so that the spool may drop them;
+ * false: there are none. */
+static bool window_back(struct ev_queue *q, enum evidence_class c)
+{
+	struct ev_item **from = &q->head[c];
+	struct spool_pos begin, newest = {0, 0};
+	uint32_t rows = 0, old_end = 0;
+
+	for (struct ev_item *it = q->head[c]; it != NULL; it = it->next)
+		if (it->pos.segment != 0)
+			newest = it->pos;
+	if (newest.segment == 0)
+		return false;
+	while (!is_near((*from)->pos, newest))
+		from = &(*from)->next;
+	begin = begin_of(*from);
+	while (*from != NULL) {
+		struct ev_item *it;
+
+		if ((*from)->pos.segment == 0) {
+			from = &(*from)->next;
+			continue;
+		}
+		it = take_out(q, c, from);
+		rows++;
+		if (it->is_old)
+			old_end = it->pos.end;
+		item_leave(q, &it);
+	}
+	spool_put_back(q->spool, c, begin, rows, old_end);
+	return true;
+}
+
+/* Of a rank below that of a class in the set. */
+static bool make_room(struct ev_queue *q, unsigned classes)
+{
+	unsigned top = EV_CLASS_CNT;
+
+	while (top > 0 && !(classes & 1u << evidence_of_rank(top - 1)))
+		top--;
+	for (unsigned r = 0; r + 1 < top; r++)
+		if (window_back(q, evidence_of_rank(r)))
+			return true;
+	return false;
+}
+
+/* Bit c of the result: those of class c are not in the spool. */
+static unsigned spool_take(struct ev_queue *q, struct str frame_rows)
+{
+	unsigned not_kept = ~(1u << EV_SENTRY);
+
+	do {
+		struct str rest = frame_rows;
+		struct ev_row row;
+
 		while (ev_frame_next(&rest, &row) == 1)
-			if (row.cls != EV_SENTRY)
+			if (not_kept & 1u << row.cls)
 				spool_add(q->spool, &row);
 		not_kept = spool_commit(q->spool);
-	}
-	rest = frame_rows;
+	} while (not_kept != 0 && spool_wants_room(q->spool) &&
+		 make_room(q, not_kept));
+	return not_kept;
+}
+
+void ev_queue_take(struct ev_queue *q, struct str frame_rows)
+{
+	unsigned not_kept = ~0u;
+	struct str rest = frame_rows;
+	struct ev_row row;
+
+	if (q->spool != NULL)
+		not_kept = spool_take(q, frame_rows);
 	while (not_kept != 0 && ev_frame_next(&rest, &row) == 1)
 		if (row.cls != EV_SENTRY && not_kept & 1u << row.cls)
 			ev_queue_push(q, &row);

@@ -35,7 +35,7 @@ struct ev_queue {
 	struct ev_item *head[EV_CLASS_CNT];
 	struct ev_item **tail[EV_CLASS_CNT];
 	struct spool *spool; /* NULL: none */
-	uint64_t rows_max;
+	uint64_t rows_max;   /* of those that are in memory only */
 	uint64_t class_bytes[EV_CLASS_CNT]; /* of `bytes` */
 	uint64_t own[EV_CLASS_CNT];         /* of `rows`: not in the spool */
 	uint64_t rows;  /* waiting here and in the batch being written */

@@ -8,6 +8,7 @@
  */
 #include "spool/spool.h"
 
+#include <assert.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -83,6 +84,7 @@ struct spool {
 	uint64_t synced_ms, free_checked_ms;
 	uint64_t reclaim_ms, reclaim_wait_ms; /* next try, and then */
 	bool is_low;                          /* on free space */
+	bool wants_room;   /* rows of the last commit found none */
 	bool is_disk_full; /* the system said so, and no write since succeeded */
 };
 
@@ -440,13 +442,18 @@ static int lane_write(struct spool *s, struct lane *l)
 /* A full disk gets another try when others made room on it. */
 static bool lane_commit(struct spool *s, struct lane *l)
 {
-	if (!has_room(s, l))
+	if (!has_room(s, l)) {
+		s->wants_room = true;
 		return false;
+	}
 	if (clock_mono_ms() < s->retry_ms && !evidence_is_urgent(l->cls))
 		return false;
 	if (lane_write(s, l) == 0 || (free_done(s) && lane_write(s, l) == 0))
 		return true;
-	return s->is_disk_full && drive_out(s, l->cls) && lane_write(s, l) == 0;
+	if (s->is_disk_full && drive_out(s, l->cls) && lane_write(s, l) == 0)
+		return true;
+	s->wants_room |= s->is_disk_full;
+	return false;
 }
 
 /* Rows that are stored already need no care. */
@@ -476,6 +483,7 @@ unsigned spool_commit(struct spool *s)
 {
 	unsigned lost = 0;
 
+	s->wants_room = false;
 	for (unsigned c = 0; c < EV_CLASS_CNT; c++) {
 		struct lane *l = &s->lanes[c];
 
@@ -490,6 +498,11 @@ unsigned spool_commit(struct spool *s)
 	if (s->conf.fsync_ms == 0)
 		sync_lanes(s);
 	return lost;
+}
+
+bool spool_wants_room(const struct spool *s)
+{
+	return s->wants_room;
 }
 
 /* ---- reading ------------------------------------------------------------ */
@@ -672,6 +685,19 @@ bool spool_next(struct spool *s, enum evidence_class cls, struct spool_row *r)
 		return true;
 	}
 	return false;
+}
+
+void spool_put_back(struct spool *s, enum evidence_class cls,
+	struct spool_pos from, uint32_t rows, uint32_t old_end)
+{
+	struct lane *l = &s->lanes[cls];
+	struct seg *g = seg_of(l, from.segment);
+
+	assert(g != NULL && g->unread + rows <= g->rows);
+	g->unread += rows;
+	if (g->old_end < old_end)
+		g->old_end = old_end;
+	l->cur = from;
 }
 
 void spool_done(struct spool *s, enum evidence_class cls, struct spool_pos pos)

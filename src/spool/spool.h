@@ -56,9 +56,15 @@ void spool_close(struct spool **s);
 void spool_add(struct spool *s, const struct ev_row *row);
 /* Bit c of the result: those of class c are not kept. */
 unsigned spool_commit(struct spool *s) MUST_CHECK;
+/* They would have been, had there been room. */
+bool spool_wants_room(const struct spool *s);
 
 /* The next row of the lane that was not read yet; false when there is none. */
 bool spool_next(struct spool *s, enum evidence_class cls, struct spool_row *r);
+/* The newest `rows` rows that were read, all in the segment of from, were not:
+ * they come again, or give way.  Those up to old_end stay old. */
+void spool_put_back(struct spool *s, enum evidence_class cls,
+	struct spool_pos from, uint32_t rows, uint32_t old_end);
 /* The oldest row that was read is stored or dropped, and counted so. */
 void spool_done(struct spool *s, enum evidence_class cls, struct spool_pos pos);
 /* Puts the positions on disk, removes segments that are done. */

@@ -992,6 +992,80 @@ Test(logger, keeps_errors_when_its_queue_is_full, .timeout = 120)
 	rig_fini();
 }
 
+/* Rows of 1 KiB and more, a few at a time. */
+static void send_large(enum evidence_class cls, unsigned n)
+{
+	static char data[1000];
+	uint64_t taken = total_taken();
+
+	memset(data, 'x', sizeof(data));
+	memcpy(data, "{\"a\":\"", 6);
+	memcpy(data + sizeof(data) - 2, "\"}", 2);
+	for (unsigned i = 0; i < n; i++) {
+		struct run_rec r = a_run(cls);
+
+		r.data_json = (struct str){data, sizeof(data)};
+		trace_send_run(rig.send, cls, &r);
+		if (i % 100 == 99 || i + 1 == n)
+			wait_for(total_taken, taken + i + 1);
+	}
+}
+
+/* The window on the spool holds all of a small one. */
+Test(logger, samples_give_way_to_errors_in_a_small_spool, .timeout = 120)
+{
+	rig_init(getenv(CLUSTER_ENV));
+	set_conf("evidence.spool_max_bytes=4194304");
+	set_conf("evidence.logger_queue_rows=100");
+	logger_start();
+	worker_start();
+	run_sql(rig.pg, "BEGIN; LOCK TABLE strategyexecutionlog");
+	send_large(EV_SAMPLE, 4000);
+	cr_expect_gt(dropped(EV_SAMPLE), 0, "the spool is full");
+	send_large(EV_ERROR, 1400);
+	send_audit(50);
+	wait_for(total_taken, 5450);
+	cr_expect_eq(dropped(EV_ERROR), 0, "%llu",
+		(unsigned long long)dropped(EV_ERROR));
+	cr_expect_eq(dropped(EV_AUDIT), 0);
+	run_sql(rig.pg, "COMMIT");
+	worker_stop();
+	logger_join();
+	expect_identity();
+	cr_expect_eq(dropped(EV_ERROR), 0);
+	cr_expect_eq(ask_cnt("SELECT count(*) FROM strategyexecutionlog WHERE "
+			     "status = 'error'"),
+		1400);
+	rig_fini();
+}
+
+/* Errors have the whole spool, and come through a killed logger. */
+Test(logger, errors_alone_fill_a_small_spool, .timeout = 120)
+{
+	rig_init(getenv(CLUSTER_ENV));
+	set_conf("evidence.spool_max_bytes=4194304");
+	set_conf("evidence.logger_queue_rows=100");
+	set_conf("evidence.batch_rows=50");
+	logger_start();
+	worker_start();
+	run_sql(rig.pg, "BEGIN; LOCK TABLE strategyexecutionlog");
+	send_large(EV_SAMPLE, 4000);
+	send_large(EV_ERROR, 2300);
+	cr_expect_eq(dropped(EV_ERROR), 0, "%llu",
+		(unsigned long long)dropped(EV_ERROR));
+	logger_kill();
+	run_sql(rig.pg, "COMMIT");
+	logger_start();
+	worker_stop();
+	logger_join();
+	expect_identity();
+	cr_expect_eq(dropped(EV_ERROR), 0);
+	cr_expect_eq(ask_cnt("SELECT count(*) FROM strategyexecutionlog WHERE "
+			     "status = 'error'"),
+		2300);
+	rig_fini();
+}
+
 Test(logger, leaves_soon_after_quit_and_orphaned, .timeout = 120)
 {
 	rig_init(getenv(CLUSTER_ENV));
