@@ -233,7 +233,9 @@ subtest 'damaged and torn segments on start' => sub {
 	close $f;
 	undef $lock;
 	$d = start(from => $d);
-	settles('with damage');
+	my $l = settles('with damage');
+	is($l->{error}{reasons}{spool_damaged}, 2, 'the two count as dropped');
+	is($l->{audit}{reasons}{spool_damaged}, 1, 'and garbage as a row');
 	is($pg->psql(q{SELECT count(*) FROM strategyexecutionlog
 		WHERE status = 'error'}) - $stored, $ran - 2,
 		'every row but the two that were hit');

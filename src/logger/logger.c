@@ -238,20 +238,30 @@ static void reclaim(void)
 
 /*
  * The first logger of a server finds rows of an earlier server: produced,
- * sent and taken by its own slot, for the counters of this one.  The values
- * are absolute, so that dying here does no harm.
+ * sent and taken by its own slot, for the counters of this one, and dropped
+ * where they are damaged.  The values are absolute, so that dying here does
+ * no harm.
  */
 static void adopt(unsigned slot, unsigned c)
 {
 	uint64_t rows = spool_rows(self.queue.spool, c);
+	uint64_t lost = spool_lost(self.queue.spool, c);
+	uint64_t before = metric_evidence_dropped_slot(slot, c);
 
+	if (lost < before) /* a torn end was cut then */
+		lost = before;
 	metric_add(M_EV_PRODUCED_AUDIT + c,
-		rows - metric_slot(slot, M_EV_PRODUCED_AUDIT + c));
-	shm_ev_sent_add(c, (int64_t)(rows - shm_ev_sent(slot, c)));
-	shm_ev_taken_set(slot, c, rows);
-	if (rows > 0)
-		log_info("rows found in the spool class=%s rows=%llu",
-			evidence_class_name(c), (unsigned long long)rows);
+		rows + lost - metric_slot(slot, M_EV_PRODUCED_AUDIT + c));
+	shm_ev_sent_add(c, (int64_t)(rows + lost - shm_ev_sent(slot, c)));
+	shm_ev_taken_set(slot, c, rows + lost);
+	if (lost > before)
+		metric_evidence_dropped(
+			c, EV_DROP_SPOOL_DAMAGED, lost - before);
+	if (rows + lost > 0)
+		log_info("rows found in the spool class=%s rows=%llu "
+			 "damaged=%llu",
+			evidence_class_name(c), (unsigned long long)rows,
+			(unsigned long long)lost);
 }
 
 static void take_inheritance(unsigned slot)
