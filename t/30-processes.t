@@ -532,7 +532,7 @@ sub inode_of {
 
 	open my $f, '<', $file or die "$file: $!";
 	my ($line) = grep { $_ =~ $re } <$f>;
-	return "socket:[$1]" if $line =~ / (\d+) (?:\d+ [0-9a-f]{16}|\S+admin)/;
+	return "socket:[$1]" if $line =~ / (\d+) (?:\d+ [0-9a-f]{16}|\S+\.sock)/;
 	die "no inode in $line";
 }
 
@@ -545,7 +545,8 @@ sub names_of_masters {
 		my $port = sprintf ':%04X 00000000:0000 0A', $_->[1];
 		$name{ inode_of('/proc/net/tcp', qr/$port/) } = $_->[0];
 	}
-	$name{ inode_of('/proc/net/unix', qr/ \Q$d->{dir}\E\/admin\.sock$/m) } = 'admin';
+	$name{ inode_of('/proc/net/unix', qr/ \Q$d->{dir}\E\/$_\.sock$/m) } = $_
+		for qw(admin tail);
 	for my $fd (descriptors_of($d->pid)) {
 		$name{$fd} //= $fd =~ /^socket/ ? 'trace' : 'death' if $fd !~ m{^/};
 	}
@@ -582,7 +583,7 @@ sub sets_of {
 my %own = (death => 1, epoll => 1, pipe => 1, standard => 3);
 my %expected = (
 	worker => { api => 1, trace => 1, %own },
-	logger => { trace => 60, %own },
+	logger => { trace => 60, tail => 1, %own },
 	stats => { metrics => 1, admin => 1, %own },
 );
 my %connections = (worker => 6, logger => 2, stats => 4);

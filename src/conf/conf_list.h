@@ -19,7 +19,7 @@ CONF_STR(log_file, "server", "log_file", "ERROR_LOG", "", 0,
 CONF_INT(workers, "server", "workers", "WEB_CONCURRENCY", 2, 1, 30, 1,
 	"number of HTTP worker processes")
 CONF_STR(run_dir, "server", "run_dir", "", "/run/gamed", 0,
-	"directory of the admin socket")
+	"directory of the admin and tail sockets")
 CONF_STR(state_dir, "server", "state_dir", "", "/var/lib/gamed", 0,
 	"directory of the spool and of quarantined rows")
 CONF_INT(drain_timeout_s, "server", "drain_timeout_s", "GRACEFUL_TIMEOUT", 30,

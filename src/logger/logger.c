@@ -17,6 +17,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "ipc/evidence.h"
+#include "logger/tail.h"
 #include "logger/trace_batch.h"
 #include "logger/trace_flush.h"
 #include "logger/trace_recv.h"
@@ -30,6 +31,7 @@ static struct {
 	const struct inherit *in;
 	struct event_base *base;
 	struct ev_queue queue;
+	struct tail *tail;
 	struct trace_recv *recv;
 	struct trace_flush *flush;
 	struct sentry *sentry; /* NULL: none */
@@ -57,6 +59,7 @@ static void leave_if_done(void)
 static void leave(uint64_t within_ms)
 {
 	self.leaving = true;
+	tail_leave(self.tail);
 	set_deadline(within_ms);
 	sentry_hurry(self.sentry);
 	trace_flush_hurry(self.flush);
@@ -97,6 +100,7 @@ static void on_eof(void *arg)
 		set_deadline(
 			(uint64_t)self.in->conf->logger_flush_timeout_s * 1000);
 	self.leaving = true;
+	tail_leave(self.tail);
 	sentry_hurry(self.sentry);
 	trace_flush_hurry(self.flush);
 	leave_if_done();
@@ -433,6 +437,7 @@ static void init(const struct inherit *in)
 	init_spool(in->conf);
 	take_inheritance(in->slot);
 	self.sentry = sentry_new(self.base, in->conf, on_idle, NULL);
+	rc.tail = self.tail = tail_new(self.base, in->tail_fd);
 	self.recv = trace_recv_new(self.base, &rc);
 	shm_beat();
 }
@@ -456,6 +461,7 @@ void logger_main(const struct inherit *in)
 	say_where_rows_went(left);
 	trace_flush_free(&self.flush);
 	trace_recv_free(&self.recv);
+	tail_free(&self.tail);
 	spool_close(&self.queue.spool);
 	event_free(self.ev_beat);
 	event_free(self.ev_quit);

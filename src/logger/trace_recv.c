@@ -17,6 +17,7 @@
 
 #include "base/log.h"
 #include "ipc/evidence.h"
+#include "logger/tail.h"
 #include "logger/trace_batch.h"
 
 #define MESSAGE_MAX      (EV_FRAME_BYTES + EV_ROW_MAX)
@@ -90,6 +91,7 @@ static void take_rows(struct pair *p, const struct ev_head *h, struct str rest)
 		shm_ev_taken_set(p->slot, c, h->sent_before[c] + cnt[c]);
 	}
 	ev_queue_take(p->recv->conf.queue, rest);
+	tail_take(p->recv->conf.tail, rest);
 	if (cnt[EV_SENTRY] > 0)
 		take_faults(p->recv, rest);
 	for (unsigned c = 0; c < EV_CLASS_CNT; c++)

@@ -10,11 +10,13 @@
 
 struct ev_queue;
 struct event_base;
+struct tail;
 struct trace_recv;
 
 struct trace_recv_conf {
 	const int *fds; /* SHM_SLOTS_MAX, by slot; -1: none */
 	struct ev_queue *queue;
+	struct tail *tail; /* NULL: none */
 	/* A row for Sentry, which no table has: to be held or counted. */
 	void (*on_fault)(void *arg, struct str body);
 	void (*on_rows)(void *arg); /* the queue has grown */

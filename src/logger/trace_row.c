@@ -256,10 +256,9 @@ static void col_data(struct cols *c, struct str json)
 		add_clean_json(b, json);
 }
 
-/* The sentences of `notes`; the first is the reference's, to the letter. */
-static void col_notes(struct cols *c, const struct run_rec *rec)
+/* The first sentence is the reference's, to the letter. */
+void trace_row_notes(const struct run_rec *rec, struct buf *b)
 {
-	struct buf *b = col_next(c, false);
 	size_t start = b->len;
 
 	if (rec->ents_cut > 0)
@@ -276,6 +275,14 @@ static void col_notes(struct cols *c, const struct run_rec *rec)
 	if (rec->data_cut)
 		buf_printf(b, "%sevent data too large to keep",
 			b->len > start ? "; " : "");
+}
+
+static void col_notes(struct cols *c, const struct run_rec *rec)
+{
+	struct buf *b = col_next(c, false);
+	size_t start = b->len;
+
+	trace_row_notes(rec, b);
 	c->null[c->n - 1] = b->len == start;
 }
 

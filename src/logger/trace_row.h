@@ -12,6 +12,8 @@
 #include "base/uuid.h"
 #include "ipc/evidence.h"
 
+struct run_rec;
+
 enum trace_table { TRACE_RUNS, TRACE_LOGS, TRACE_REQUESTS, TRACE_TABLES };
 
 /* Columns of a table that name rows of others, as bits. */
@@ -41,6 +43,8 @@ void trace_row_fini(struct trace_row *r);
  */
 int trace_row_read(struct trace_row *r, enum evidence_type type,
 	struct str body, unsigned without) MUST_CHECK;
+/* Appends the sentences of `notes`; nothing when there are none. */
+void trace_row_notes(const struct run_rec *rec, struct buf *out);
 /* One line of COPY's text format. */
 void trace_row_copy(const struct trace_row *r, struct buf *out);
 /* One JSON object: column name to text or null. */

@@ -38,6 +38,7 @@ struct inherit {
 	int trace_fd;  /* worker: its end of the pair of its slot */
 
 	int trace_fds[SHM_SLOTS_MAX]; /* logger: the other ends, by slot */
+	int tail_fd; /* logger: listening Unix socket, tail_line.h */
 
 	int metrics_fd; /* stats: listening, -1 when metrics.enabled is no */
 	int admin_fd;   /* stats: listening Unix socket */

@@ -17,6 +17,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "ipc/tail_line.h"
 
 #define RETRY_MS      3000 /* a predecessor needs up to 2 s to be gone */
 #define RETRY_STEP_MS 20
@@ -128,25 +129,25 @@ static int bind_local(const struct address *a)
 	return fd;
 }
 
-static int open_admin(
-	struct listeners *l, const struct conf *c, struct err *err_r)
+/* In server.run_dir; s->path is set once the name is there. */
+static int open_local(struct local_socket *s, const char *name,
+	const struct conf *c, struct err *err_r)
 {
 	uint64_t deadline = clock_mono_ms() + RETRY_MS;
 	struct address a = {
 		.u.local.sun_family = AF_UNIX, .len = sizeof(a.u.local)};
 	int n;
 
-	n = snprintf(a.u.local.sun_path, sizeof(a.u.local.sun_path),
-		"%s/admin.sock", c->run_dir);
+	n = snprintf(a.u.local.sun_path, sizeof(a.u.local.sun_path), "%s/%s",
+		c->run_dir, name);
 	if (n < 0 || (size_t)n >= sizeof(a.u.local.sun_path))
 		return err_set(err_r, ERR_LIMIT,
-			"the path of the admin socket in %s is too long",
-			c->run_dir);
+			"the path of %s in %s is too long", name, c->run_dir);
 	if (mkdir(c->run_dir, 0750) < 0 && errno != EEXIST)
 		return err_set_errno(err_r, "cannot make %s", c->run_dir);
 	for (;;) {
-		l->admin_fd = bind_local(&a);
-		if (l->admin_fd >= 0)
+		s->fd = bind_local(&a);
+		if (s->fd >= 0)
 			break;
 		if (errno != EADDRINUSE || clock_mono_ms() > deadline)
 			return err_set_errno(err_r, "cannot listen on %s",
@@ -158,8 +159,7 @@ static int open_admin(
 		} else
 			pause_ms(RETRY_STEP_MS);
 	}
-	snprintf(
-		l->admin_path, sizeof(l->admin_path), "%s", a.u.local.sun_path);
+	snprintf(s->path, sizeof(s->path), "%s", a.u.local.sun_path);
 	return 0;
 }
 
@@ -175,7 +175,8 @@ static int take_passed(struct listeners *l, struct err *err_r)
 	for (int i = 0; i < n; i++) {
 		int fd = SD_LISTEN_FDS_START + i;
 		int *to = strcmp(names[i], "metrics") == 0 ? &l->metrics_fd
-			  : strcmp(names[i], "admin") == 0 ? &l->admin_fd
+			  : strcmp(names[i], "admin") == 0 ? &l->admin.fd
+			  : strcmp(names[i], "tail") == 0  ? &l->tail.fd
 							   : &l->api_fd;
 
 		if (*to >= 0 ||
@@ -196,7 +197,10 @@ static int take_passed(struct listeners *l, struct err *err_r)
 
 int listen_open(struct listeners *l, const struct conf *c, struct err *err_r)
 {
-	*l = (struct listeners){.api_fd = -1, .metrics_fd = -1, .admin_fd = -1};
+	*l = (struct listeners){.api_fd = -1,
+		.metrics_fd = -1,
+		.admin = {.fd = -1},
+		.tail = {.fd = -1}};
 	if (take_passed(l, err_r) < 0)
 		return -1;
 	if (l->api_fd < 0 && open_tcp(&l->api_fd, "the API", c->http_address,
@@ -206,8 +210,11 @@ int listen_open(struct listeners *l, const struct conf *c, struct err *err_r)
 		open_tcp(&l->metrics_fd, "metrics", c->metrics_address,
 			c->metrics_port, ADMIN_BACKLOG, err_r) < 0)
 		return -1;
-	if (l->admin_fd < 0)
-		return open_admin(l, c, err_r);
+	if (l->admin.fd < 0 &&
+		open_local(&l->admin, "admin.sock", c, err_r) < 0)
+		return -1;
+	if (l->tail.fd < 0)
+		return open_local(&l->tail, TAIL_SOCKET, c, err_r);
 	return 0;
 }
 
@@ -218,9 +225,15 @@ void listen_close_api(struct listeners *l)
 	l->api_fd = -1;
 }
 
-void listen_forget_admin(struct listeners *l)
+static void forget(struct local_socket *s)
 {
-	if (l->admin_path[0] != '\0')
-		unlink(l->admin_path);
-	l->admin_path[0] = '\0';
+	if (s->path[0] != '\0')
+		unlink(s->path);
+	s->path[0] = '\0';
+}
+
+void listen_forget_local(struct listeners *l)
+{
+	forget(&l->admin);
+	forget(&l->tail);
 }

@@ -9,25 +9,29 @@
 #include "base/err.h"
 #include "conf/conf.h"
 
+struct local_socket {
+	int fd;
+	char path[CONF_STR_MAX + 16]; /* "": passed, not ours to remove */
+};
+
 struct listeners {
 	int api_fd;
 	int metrics_fd; /* -1: metrics.enabled is no */
-	int admin_fd;
-	char admin_path[CONF_STR_MAX + 16]; /* "": passed, not ours to remove */
+	struct local_socket admin, tail;
 	bool api_passed; /* systemd's: the queue outlives this process */
 };
 
 /*
  * Sockets passed by systemd are told apart by their names: metrics, admin,
- * any other is the API's.  What was not passed is bound, for 3 s where the
+ * tail, any other is the API's.  What was not passed is bound, for 3 s where the
  * address is still in use.
  */
 int listen_open(struct listeners *l, const struct conf *c,
 	struct err *err_r) MUST_CHECK;
 /* Refuses from now on, as far as this process's own descriptor matters. */
 void listen_close_api(struct listeners *l);
-/* Removes the admin socket's name; call while the socket still answers, so
+/* Removes the names of the Unix sockets; call while they still answer, so
  * that a successor cannot have made its own in between. */
-void listen_forget_admin(struct listeners *l);
+void listen_forget_local(struct listeners *l);
 
 #endif

@@ -190,7 +190,7 @@ static void begin_fast(uint64_t now)
 	self.env.all.listen_fd = -1;
 	spawn_close_trace_tx(&self.env);
 	publish_reload_error(NULL);
-	listen_forget_admin(&self.listen);
+	listen_forget_local(&self.listen);
 	child_stop_workers(0, SIGQUIT, FAST_MS, now);
 	child_stop(SLOT_LOGGER, SIGQUIT, FAST_MS, now);
 	child_stop(SLOT_STATS, SIGQUIT, FAST_MS, now);
@@ -233,7 +233,7 @@ static void begin_flush(uint64_t now)
 static void begin_stats_leave(uint64_t now)
 {
 	publish_reload_error(NULL);
-	listen_forget_admin(&self.listen);
+	listen_forget_local(&self.listen);
 	child_stop(SLOT_STATS, SIGTERM, STATS_LEAVE_MS, now);
 	enter_phase(PH_STATS, now);
 }
@@ -560,7 +560,8 @@ static int open_all(struct err *err_r)
 	self.env.all.shm = self.shm;
 	self.env.all.listen_fd = self.listen.api_fd;
 	self.env.all.metrics_fd = self.listen.metrics_fd;
-	self.env.all.admin_fd = self.listen.admin_fd;
+	self.env.all.admin_fd = self.listen.admin.fd;
+	self.env.all.tail_fd = self.listen.tail.fd;
 	return 0;
 }
 
@@ -603,7 +604,7 @@ int master_run(const struct conf *c, const struct master_args *args)
 	catch_signals(&unblocked);
 	if (open_all(&err) < 0) {
 		log_errorx("%s", err.text);
-		listen_forget_admin(&self.listen);
+		listen_forget_local(&self.listen);
 		return 1;
 	}
 	publish_reload_error(NULL); /* a predecessor's, that was killed */

@@ -51,7 +51,8 @@ int spawn_env_open(struct spawn_env *env, struct err *err_r)
 					  .listen_fd = -1,
 					  .trace_fd = -1,
 					  .metrics_fd = -1,
-					  .admin_fd = -1},
+					  .admin_fd = -1,
+					  .tail_fd = -1},
 		.death_tx = -1};
 	for (unsigned i = 0; i < SHM_SLOTS_MAX; i++)
 		env->all.trace_fds[i] = env->trace_tx[i] = -1;
@@ -89,9 +90,11 @@ static void reduce(
 		in->trace_fd = env->trace_tx[in->slot];
 	else
 		in->listen_fd = -1;
-	if (role != SHM_LOGGER)
+	if (role != SHM_LOGGER) {
 		for (unsigned i = 0; i < SHM_SLOTS_MAX; i++)
 			in->trace_fds[i] = -1;
+		in->tail_fd = -1;
+	}
 	if (role != SHM_STATS)
 		in->metrics_fd = in->admin_fd = -1;
 }
@@ -104,14 +107,14 @@ static int by_number(const void *a, const void *b)
 /* Whatever is not in `in`, whoever opened it. */
 static void close_others(const struct inherit *in)
 {
-	int keep[SHM_SLOTS_MAX + 11] = {STDIN_FILENO, STDOUT_FILENO,
+	int keep[SHM_SLOTS_MAX + 12] = {STDIN_FILENO, STDOUT_FILENO,
 		STDERR_FILENO, in->death_fd, in->ready_fd, in->listen_fd,
-		in->trace_fd, in->metrics_fd, in->admin_fd,
+		in->trace_fd, in->metrics_fd, in->admin_fd, in->tail_fd,
 		log_file_fd(LOG_REST), log_file_fd(LOG_ACCESS)};
 	unsigned from = 0;
 
 	for (unsigned i = 0; i < SHM_SLOTS_MAX; i++)
-		keep[11 + i] = in->trace_fds[i];
+		keep[12 + i] = in->trace_fds[i];
 	qsort(keep, NELEM(keep), sizeof(keep[0]), by_number);
 	for (size_t i = 0; i < NELEM(keep); i++) {
 		unsigned fd = (unsigned)keep[i];

@@ -88,6 +88,15 @@ METRIC(M_EV_BATCHES_LOST, C, "gamed_evidence_batches_total",
 	"result=\"lost\"", "")
 METRIC(M_EV_BAD_FRAMES, C, "gamed_evidence_bad_frames_total", "",
 	"Messages to the logger that could not be read")
+METRIC(M_TAIL_READERS, G, "gamed_tail_readers", "",
+	"Readers of the tail socket, those of the API's streams among them")
+METRIC(M_TAIL_SERIALISED, C, "gamed_tail_serialised_total", "",
+	"Runs written out for readers of the tail")
+METRIC(M_TAIL_SENT, C, "gamed_tail_rows_total", "result=\"sent\"",
+	"Runs that a reader of the tail asked for, once for each of them")
+METRIC(M_TAIL_MISSED, C, "gamed_tail_rows_total", "result=\"missed\"", "")
+METRIC(M_TAIL_CUT, C, "gamed_tail_cut_total", "",
+	"Readers of the tail that were cut off since they stayed behind")
 METRIC(M_SENTRY_SENT, C, "gamed_sentry_envelopes_total", "outcome=\"sent\"",
 	"Envelopes for Sentry by what became of them")
 METRIC(M_SENTRY_RATELIMITED, C, "gamed_sentry_envelopes_total",

@@ -11,6 +11,7 @@
 
 #include "base/clock.h"
 #include "ipc/ipc_pair.h"
+#include "ipc/tail_line.h"
 #include "ipc/trace_send.h"
 #include "shm/metric_read.h"
 #include "shm/shm.h"
@@ -111,6 +112,88 @@ Test(run_rec, survives_the_round_trip)
 	buf_fini(&b);
 	buf_fini(&again);
 	arena_fini(&a);
+}
+
+Test(run_rec, head_stands_before_the_rest)
+{
+	struct run_rec in = sample_run(), out;
+	struct buf b;
+
+	buf_init(&b, 0);
+	run_rec_encode(&b, &in);
+	cr_assert_eq(run_rec_decode_head(buf_str(&b), &out), 0);
+	cr_expect(uuid_eq(&out.id, &in.id));
+	cr_expect(str_eq(out.user, in.user));
+	cr_expect(str_eq(out.error_code, in.error_code));
+	cr_expect_eq(out.ents_cnt, 0);
+	cr_expect_eq(run_rec_decode_head((struct str){b.p, 100}, &out), -1);
+	buf_fini(&b);
+}
+
+static bool matches(const char *filter, const struct run_rec *r)
+{
+	struct tail_filter f;
+	const char *code;
+	struct arena a;
+	struct err err;
+	bool does;
+
+	arena_init(&a, 0);
+	cr_assert_eq(tail_filter_read(&a, str_from(filter), &f, &code, &err), 0,
+		"%s", err.text);
+	does = tail_filter_matches(&f, r);
+	arena_fini(&a);
+	return does;
+}
+
+Test(tail_line, filter_takes_what_is_equal)
+{
+	struct run_rec r = sample_run();
+
+	cr_expect(matches("{}", &r));
+	cr_expect(matches("{\"status\":\"error\"}", &r));
+	cr_expect(!matches("{\"status\":\"erro\"}", &r));
+	cr_expect(!matches("{\"status\":\"\"}", &r));
+	cr_expect(!matches("{\"status\":\"error\",\"realmId\":\"x\"}", &r));
+	/* none is not the empty one */
+	cr_expect(!matches("{\"caseName\":\"\"}", &r));
+}
+
+Test(tail_line, filter_survives_the_round_trip)
+{
+	struct tail_filter in = {.want = {[TAIL_CASE] = STR("a \"b\"\n"),
+					 [TAIL_USER] = STR("höhe")}},
+			   out;
+	const char *code;
+	struct arena a;
+	struct err err;
+	struct buf b;
+
+	arena_init(&a, 0);
+	buf_init(&b, 0);
+	tail_filter_write(&b, &in);
+	cr_expect(memchr(b.p, '\n', b.len) == b.p + b.len - 1);
+	cr_assert_eq(tail_filter_read(&a, buf_str(&b), &out, &code, &err), 0);
+	for (unsigned k = 0; k < TAIL_KEY_CNT; k++)
+		cr_expect(str_eq(in.want[k], out.want[k]), "%s",
+			tail_key_name(k));
+	buf_fini(&b);
+	arena_fini(&a);
+}
+
+Test(tail_line, is_told_by_its_first_member)
+{
+	static const char run[] =
+		"{\"id\":\"0193f6a0-0000-7000-8000-000000000001\",\"x\":1}";
+
+	cr_expect_eq(tail_line_kind(STR("{\"ready\":true}")), TAIL_LINE_READY);
+	cr_expect_eq(tail_line_kind(STR("{\"missed\":3}")), TAIL_LINE_MISSED);
+	cr_expect_eq(tail_line_kind(STR("{\"end\":\"late\"}")), TAIL_LINE_END);
+	cr_expect_eq(tail_line_kind(STR("{\"error\":{}}")), TAIL_LINE_ERROR);
+	cr_expect_eq(tail_line_kind(str_from(run)), TAIL_LINE_RUN);
+	cr_expect(str_is(tail_line_id(str_from(run)),
+		"0193f6a0-0000-7000-8000-000000000001"));
+	cr_expect_null(tail_line_id(STR("{\"id\":\"0193\"}")).p);
 }
 
 Test(run_rec, is_bounded_whatever_the_run_was)

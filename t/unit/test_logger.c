@@ -211,7 +211,8 @@ static NORETURN void be_logger(int ready_fd)
 		.death_fd = rig.death[0],
 		.ready_fd = ready_fd,
 		.listen_fd = -1,
-		.trace_fd = -1};
+		.trace_fd = -1,
+		.tail_fd = -1};
 	char path[128];
 	int log;
 
