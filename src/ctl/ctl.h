@@ -19,6 +19,7 @@ int ctl_ledger(int argc, char **argv, const struct conf *conf);
 int ctl_migrate(int argc, char **argv, const struct conf *conf);
 int ctl_status(int argc, char **argv, const struct conf *conf);
 int ctl_strategy(int argc, char **argv, const struct conf *conf);
+int ctl_tail(int argc, char **argv, const struct conf *conf);
 int ctl_top(int argc, char **argv, const struct conf *conf);
 int ctl_trace(int argc, char **argv, const struct conf *conf);
 int ctl_verify_points(int argc, char **argv, const struct conf *conf);

@@ -13,17 +13,18 @@
 #define STEP_S     5
 #define ANSWER_MAX (64u << 20)
 
-static int connect_to(const struct conf *conf, struct err *err_r)
+int ctl_admin_connect(
+	const struct conf *conf, const char *name, struct err *err_r)
 {
 	struct sockaddr_un sa = {.sun_family = AF_UNIX};
 	struct timeval step = {STEP_S, 0};
 	int fd, n;
 
-	n = snprintf(sa.sun_path, sizeof(sa.sun_path), "%s/admin.sock",
-		conf->run_dir);
+	n = snprintf(
+		sa.sun_path, sizeof(sa.sun_path), "%s/%s", conf->run_dir, name);
 	if (n < 0 || (size_t)n >= sizeof(sa.sun_path))
 		return err_set(err_r, ERR_LIMIT,
-			"the path of the admin socket in %s is too long",
+			"the path of %s in %s is too long", name,
 			conf->run_dir);
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (fd < 0)
@@ -100,7 +101,7 @@ static int read_answer(int fd, struct buf *out, struct err *err_r)
 int ctl_admin_ask(const struct conf *conf, const char *command, struct buf *out,
 	struct err *err_r)
 {
-	int fd = connect_to(conf, err_r), rc = -1;
+	int fd = ctl_admin_connect(conf, "admin.sock", err_r), rc = -1;
 	char line[256];
 
 	if (fd < 0)

@@ -9,6 +9,9 @@
 #include "base/str.h"
 #include "conf/conf.h"
 
+/* Connects to a socket in server.run_dir. */
+int ctl_admin_connect(const struct conf *conf, const char *name,
+	struct err *err_r) MUST_CHECK;
 /* The lines, each with its newline, into out.  Waits 5 s at most for each
  * step; a server that does not run is ERR_NOT_FOUND. */
 int ctl_admin_ask(const struct conf *conf, const char *command, struct buf *out,

@@ -32,6 +32,7 @@ static const struct command {
 	{"status", ctl_status,
 		"show processes, rates and queues of the server"},
 	{"strategy", ctl_strategy, "check, test, show and publish strategies"},
+	{"tail", ctl_tail, "watch kept runs of strategies as they arrive"},
 	{"top", ctl_top, "watch processes, strategies and the way of evidence"},
 	{"trace", ctl_trace, "show a kept run node by node"},
 	{"verify-points", ctl_verify_points,
