@@ -15,6 +15,7 @@ use Gamed::Campaign;
 use Gamed::Client;
 use Gamed::Daemon;
 use Gamed::Postgres;
+use Gamed::Stream;
 use Gamed::Tail;
 
 my $pg = Gamed::Postgres->new;
@@ -38,6 +39,15 @@ sub award {
 	return $client->post($made->awards,
 		{ externalUserId => $user // 'ann', data => { n => $n } },
 		%headers)->{status};
+}
+
+# Postgres is up again, and nothing is served for being cached.
+sub database_is_back {
+	return Gamed::Daemon::eventually(sub {
+		return award(3, 'back') == 200 && $client->get(
+			"/api/v1/strategies/custom/$made->{strategy}/executions"
+			)->{status} == 200;
+	});
 }
 
 sub count { return $d->metrics->{ $_[0] } }
@@ -171,21 +181,23 @@ subtest 'no more readers than there may be' => sub {
 	is(scalar(grep { $_->take(1) } @readers, $late), 32, 'all see a run');
 };
 
-# Rows of about 1 kB, until somebody is behind; others read meanwhile.  Their
-# number.
-sub flood {
-	my (@reading) = @_;
-	my $missed = shown('missed');
+# Rows of about 1 kB, until the metric says that somebody is behind; others
+# read meanwhile.  Their number.
+sub flood_until {
+	my ($metric, @reading) = @_;
+	my $missed = count($metric);
 	my $n = 0;
 
-	while ($n < 10000) {
+	while ($n < 30000) {
 		my $status = award(0, 'u' x 60, 'X-Correlation-ID' => 'c' x 255);
 		$status == 400 or BAIL_OUT("run $n: $status");
 		$_->pump for @reading;
-		last if ++$n % 20 == 0 && shown('missed') > $missed;
+		last if ++$n % 20 == 0 && count($metric) > $missed;
 	}
 	return $n;
 }
+
+sub flood { return flood_until('gamed_tail_rows_total{result="missed"}', @_) }
 
 subtest 'a reader that stops reading' => sub {
 	my $before = rows();
@@ -347,8 +359,8 @@ subtest 'gamectl tail without HTTP and Postgres' => sub {
 	is(($d->gamectl('ledger'))[0], 0, 'the books balance');
 	$d->kill(CONT => $worker);
 	$pg->start;
-	ok(Gamed::Daemon::eventually(sub { award(0, 'iris') == 400 }),
-		'all is back');
+	ok(database_is_back(), 'all is back');
+	is(award(0, 'iris'), 400, 'a run');
 	for ($ctl, $other) {
 		like(readline $_->{out}, qr/"externalUserId":"iris"/,
 			'and so is the tail');
@@ -372,6 +384,182 @@ subtest 'gamectl tail outlives the logger' => sub {
 		qr/^gamectl: the logger is gone; connecting again$/, 'it says so');
 };
 
+my $runs = "/api/v1/strategies/custom/$made->{strategy}/executions";
+
+sub stream {
+	my ($query) = @_;
+
+	return Gamed::Stream->new($d,
+		"$runs/stream" . ($query ? "?$query" : ''), $made->{key});
+}
+
+sub no_streams {
+	return Gamed::Daemon::eventually(sub {
+		count('gamed_tail_streams') + count('gamed_tail_readers') == 0;
+	});
+}
+
+subtest 'a stream of the API' => sub {
+	my $s = stream();
+	my $quiet = stream('externalUserId=nobody');
+	my $t = Gamed::Tail->new($d);
+
+	is($s->status, 200, 'is there');
+	like($s->{head}, qr{^Content-Type: text/event-stream\r?$}m, 'of events');
+	like($s->{head}, qr{^Cache-Control: no-store\r?$}m, 'not to be kept');
+	is($s->{retry}, 1000, 'a client that loses it comes back soon');
+	is(count('gamed_tail_streams'), 2, 'both are counted');
+	award($_, 'mona') for 3, 0;
+	my @runs = $t->take(2);
+	is_deeply([ $s->take(2) ], [ map { { event => 'execution',
+		id => $_->{id}, data => $_ } } @runs ], 'runs as they arrive');
+	my $kept;
+	Gamed::Daemon::eventually(sub {
+		$kept = $client->get("$runs/$runs[1]{id}")->{json};
+		return $kept->{id};
+	});
+	is($kept->{externalUserId}, 'mona', 'the id finds the run');
+	ok(Gamed::Daemon::eventually(sub {
+		$quiet->pump;
+		return $quiet->{comments} > 1;
+	}), 'a quiet one has a sign of life');
+	is_deeply($quiet->{events}, [], '... and nothing else');
+	$_->close for $s, $quiet;
+	undef $t;
+	ok(no_streams(), 'clients that leave are forgotten, here and there');
+};
+
+subtest 'filters of a stream' => sub {
+	my %is = (status => 'error', externalUserId => 'nina',
+		correlationId => 'c-8');
+	my %s = map { $_ => stream("$_=$is{$_}") } keys %is;
+	my $case = stream('caseName=Share');
+
+	award(0, 'otto');
+	award(3, 'otto', 'X-Correlation-ID' => 'c-8');
+	award(3, 'nina');
+	award(0, 'nina', 'X-Correlation-ID' => 'c-8');
+	my $seen = sub {
+		return join ' ', map { "$_->{data}{externalUserId}"
+			. ($_->{data}{points} // 'x') } @_;
+	};
+	is($seen->($s{status}->take(2)), 'ottox ninax', 'status');
+	is($seen->($s{externalUserId}->take(2)), 'nina4 ninax', 'user');
+	is($seen->($s{correlationId}->take(2)), 'otto4 ninax', 'correlation');
+	is($seen->($case->take(2)), 'otto4 nina4', 'case');
+	is(stream('status=good')->status, 422, 'no status');
+};
+ok(no_streams(), 'none is left');
+
+subtest 'who may have a stream' => sub {
+	my ($rc, $key) = $d->gamectl('apikey', 'create', '--client', 'stranger');
+	chomp $key;
+	my $stranger = Gamed::Client->new(port => $d->port, key => $key);
+	my $own = must($stranger->post('/api/v1/strategies/custom',
+		{ name => 'own' }), 'a strategy')->{id};
+	my $path = "/api/v1/strategies/custom/%s/executions/stream";
+	my $theirs = Gamed::Stream->new($d, sprintf($path, $own), $key);
+	my $all = Gamed::Stream->new($d, sprintf($path, $own), $made->{key});
+	my $s = stream();
+
+	is($theirs->status, 200, 'of a strategy of its own');
+	is(Gamed::Stream->new($d, "$runs/stream", $key)->status, 404,
+		'not of another realm');
+	is(Gamed::Stream->new($d, "$runs/stream")->status, 403, 'nobody');
+	is(Gamed::Stream->new($d, sprintf($path, $_), $made->{key})->status, 404,
+		"no strategy: $_") for 'x', '00000000-0000-0000-0000-000000000000';
+	is($all->status, 200, 'an admin');
+	award(0, 'paul');
+	is(($s->take(1))[0]{data}{externalUserId}, 'paul', 'a run');
+	$_->pump for $theirs, $all;
+	is_deeply([ map { @{ $_->{events} } } $theirs, $all ], [],
+		'is not seen by who follows another strategy');
+	my @more = map { stream() } 1 .. 5;
+	my $late = stream();
+	is($late->status, 503, 'no more of them than a worker may have');
+	like($late->{head}, qr/^Retry-After: \d/m, '... try again');
+	pop @more;
+	ok(Gamed::Daemon::eventually(sub { stream()->status == 200 }),
+		'... when one has left');
+};
+ok(no_streams(), 'none is left');
+
+subtest 'a client of a stream that stops reading' => sub {
+	my $before = rows();
+	my ($stopped, $reading) = (stream(), stream());
+	my $t = Gamed::Tail->new($d);
+	my $metric = 'gamed_tail_stream_rows_total{result="missed"}';
+	my $missed = count($metric);
+	my $n = flood_until($metric, $reading, $t);
+
+	cmp_ok(count($metric), '>', $missed, 'runs are left out for it');
+	my @seen = $stopped->take_until('missed');
+	my $told = (pop @seen)->{data}{missed};
+	is(@seen + $told, $n, 'it is told how many it missed');
+	is(count($metric) - $missed, $told, '... as they were counted');
+	is(scalar(my @all = $reading->take($n)), $n, 'the other sees every run');
+	is(scalar(my @tail = $t->take($n)), $n, 'so does gamectl');
+	is_deeply([ map { $_->{id} } @seen ],
+		[ map { $_->{id} } @all[0 .. $#seen] ], 'it saw the first of them');
+	award(3, 'quinn');
+	is(($stopped->take(1))[0]{data}{externalUserId}, 'quinn', 'and goes on');
+	settles('so far');
+	is(rows() - $before, $n + 1, 'every run is kept once');
+	$reading->close;
+
+	# for good
+	my $cut = count('gamed_tail_streams_cut_total');
+	$n = flood_until($metric, $t);
+	ok(Gamed::Daemon::eventually(sub {
+		count('gamed_tail_streams_cut_total') > $cut;
+	}), 'one that stays behind is cut off');
+	@seen = $stopped->take_until('end');
+	is((pop @seen)->{data}{end}, 'late', 'it is told why');
+	is((pop @seen)->{data}{missed} + @seen, $n,
+		'... and how many it missed until then');
+	$stopped->take(1);
+	is($stopped->{ended}, 'whole', '... the end');
+	settles('in the end');
+};
+ok(no_streams(), 'none is left');
+
+subtest 'streams, the logger and a reload' => sub {
+	my $s = stream();
+	my ($pid) = $d->pids('logger');
+
+	$d->kill(KILL => $pid);
+	is_deeply([ $s->take(1) ], [ { event => 'end',
+		data => { end => 'logger' } } ], 'the logger dies: it is told');
+	$s->take(1);
+	is($s->{ended}, 'whole', '... the end');
+	ok(Gamed::Daemon::eventually(sub {
+		$s = stream();
+		return $s->status == 200;
+	}), 'it may come back');
+	award(0, 'rita');
+	is(($s->take(1))[0]{data}{externalUserId}, 'rita', '... and sees runs');
+	my ($worker) = $d->pids('worker');
+	$d->reload;
+	is_deeply([ $s->take(1) ], [ { event => 'end',
+		data => { end => 'shutdown' } } ], 'a reload: it is told');
+	ok(Gamed::Daemon::eventually(sub {
+		return !Gamed::Daemon::process_runs($worker);
+	}), 'the old worker leaves');
+	$client->close;
+	$s = stream();
+	award(0, 'sven');
+	is(($s->take(1))[0]{data}{externalUserId}, 'sven', 'the new one has one');
+	$s = stream('externalUserId=toni');
+	$pg->stop_immediate;
+	is(stream()->status, 503, 'without Postgres there is no new one');
+	$pg->start;
+	ok(database_is_back(), 'it is back');
+	award(0, 'toni');
+	is(($s->take(1))[0]{data}{externalUserId}, 'toni',
+		'a stream outlives Postgres');
+};
+ok(no_streams(), 'none is left');
+
 subtest 'the logger is killed' => sub {
 	my $t = Gamed::Tail->new($d);
 	my ($pid) = $d->pids('logger');
@@ -391,8 +579,17 @@ subtest 'the server leaves' => sub {
 	my $stopped = Gamed::Tail->new($d);
 	flood();
 	my $t = Gamed::Tail->new($d);
+	my $behind = stream();
+	flood_until('gamed_tail_stream_rows_total{result="missed"}', $t);
+	my $s = stream();
+	$t = Gamed::Tail->new($d);
 
 	is($d->stop, 0, 'it does');
+	unlike($d->log, qr/drain deadline passed/, 'soon');
+	is_deeply([ $s->take(1) ], [ { event => 'end',
+		data => { end => 'shutdown' } } ], 'the client of a stream is told');
+	$behind->take_until('end');
+	is($behind->{ended}, 'cut', 'nobody waits for one that is behind');
 	is_deeply([ $t->take(1) ], [ { end => 'shutdown' } ],
 		'a reader is told why');
 	ok(!-e $d->dir . '/tail.sock', 'the socket is gone');

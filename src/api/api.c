@@ -84,6 +84,8 @@ const struct http_route api_routes[] = {
 		HTTP_BODY_NONE, api_coverage_get, false},
 	{"GET", V1 "/strategies/custom/{id}/executions", HTTP_AUTH_STRATEGY,
 		HTTP_BODY_NONE, api_executions_list, false},
+	{"GET", V1 "/strategies/custom/{id}/executions/stream",
+		HTTP_AUTH_STRATEGY, HTTP_BODY_NONE, api_stream_get, false},
 	{"GET", V1 "/strategies/custom/{id}/executions/{rowId}",
 		HTTP_AUTH_STRATEGY, HTTP_BODY_NONE, api_executions_get, false},
 	{"GET", V1 "/strategies/custom/{id}/metrics", HTTP_AUTH_STRATEGY,

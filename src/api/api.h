@@ -52,6 +52,9 @@ void api_customs_usage(struct http_req *req);
 void api_coverage_get(struct http_req *req);
 void api_executions_list(struct http_req *req);
 void api_executions_get(struct http_req *req);
+void api_stream_get(struct http_req *req);
+/* The worker leaves: ends the streams that are open. */
+void api_stream_drain(void);
 void api_customs_metrics(struct http_req *req);
 void api_customs_compare(struct http_req *req);
 void api_customs_templates(struct http_req *req);

@@ -98,6 +98,7 @@ void http_reply_stream_begin(struct http_req *r, int status, const char *type,
 	assert(!r->stream.is_on);
 	r->stream = (struct http_stream){.is_on = true,
 		.status = status,
+		.begin_ns = clock_mono_ns(),
 		.on_ready = on_ready,
 		.arg = arg};
 	http_reply_header(r, "Content-Type", type);
@@ -113,6 +114,21 @@ enum http_flow http_reply_stream_chunk(struct http_req *r, struct buf *body)
 	flow = http_server_stream_chunk(r, buf_str(body));
 	buf_reset(body);
 	return flow;
+}
+
+void http_reply_stream_live(struct http_req *r)
+{
+	assert(r->stream.is_on);
+	r->stream.is_live = true;
+}
+
+void http_reply_stream_last(struct http_req *r, struct buf *body)
+{
+	assert(r->stream.is_on);
+	r->stream.is_waiting = false;
+	(void)!http_server_stream_chunk(r, buf_str(body));
+	buf_reset(body);
+	http_server_stream_end(r);
 }
 
 void http_reply_stream_end(struct http_req *r)

@@ -53,6 +53,11 @@ void http_reply_stream_begin(struct http_req *r, int status, const char *type,
 /* Takes the bytes of body (the buf is emptied). */
 enum http_flow http_reply_stream_chunk(
 	struct http_req *r, struct buf *body) MUST_CHECK;
+/* What comes next comes when it comes: on_ready also tells that the client has
+ * gone while nothing was waiting, and the answer counts from its head. */
+void http_reply_stream_live(struct http_req *r);
+/* A last piece, also where on_ready is still awaited; ends the request. */
+void http_reply_stream_last(struct http_req *r, struct buf *body);
 void http_reply_stream_end(struct http_req *r);
 void http_reply_stream_abort(struct http_req *r);
 

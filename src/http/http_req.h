@@ -37,8 +37,10 @@ struct http_query {
 struct http_stream {
 	bool is_on;
 	bool is_waiting; /* the producer was told to wait */
+	bool is_live;    /* http_reply_stream_live */
 	int status;
-	size_t bytes; /* of the body, so far */
+	size_t bytes;      /* of the body, so far */
+	uint64_t begin_ns; /* monotonic, the head was sent */
 	void (*on_ready)(void *arg);
 	void *arg;
 };

@@ -125,6 +125,12 @@ static void stream_ready(struct http_req *r)
 	r->stream.on_ready(r->stream.arg);
 }
 
+static void stream_gone(struct http_req *r)
+{
+	r->stream.is_waiting |= r->stream.is_live;
+	stream_ready(r);
+}
+
 static void on_conn_gone(struct evhttp_connection *ev, void *arg)
 {
 	struct http_conn *c = arg;
@@ -134,7 +140,7 @@ static void on_conn_gone(struct evhttp_connection *ev, void *arg)
 	(void)ev;
 	if (r != NULL) {
 		r->conn = NULL;
-		stream_ready(r);
+		stream_gone(r);
 	}
 	TAILQ_REMOVE(&s->conns, c, entry);
 	s->by_fd[c->fd] = NULL;

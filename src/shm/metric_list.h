@@ -97,6 +97,14 @@ METRIC(M_TAIL_SENT, C, "gamed_tail_rows_total", "result=\"sent\"",
 METRIC(M_TAIL_MISSED, C, "gamed_tail_rows_total", "result=\"missed\"", "")
 METRIC(M_TAIL_CUT, C, "gamed_tail_cut_total", "",
 	"Readers of the tail that were cut off since they stayed behind")
+METRIC(M_TAIL_STREAMS, G, "gamed_tail_streams", "",
+	"Streams of kept runs that clients of the API have open")
+METRIC(M_TAIL_STREAM_SENT, C, "gamed_tail_stream_rows_total",
+	"result=\"sent\"", "Runs for the streams of the API")
+METRIC(M_TAIL_STREAM_MISSED, C, "gamed_tail_stream_rows_total",
+	"result=\"missed\"", "")
+METRIC(M_TAIL_STREAMS_CUT, C, "gamed_tail_streams_cut_total", "",
+	"Streams of the API that were ended since their client stayed behind")
 METRIC(M_SENTRY_SENT, C, "gamed_sentry_envelopes_total", "outcome=\"sent\"",
 	"Envelopes for Sentry by what became of them")
 METRIC(M_SENTRY_RATELIMITED, C, "gamed_sentry_envelopes_total",

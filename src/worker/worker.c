@@ -153,6 +153,7 @@ static void drain(uint64_t deadline_ms, const char *why)
 	self.app.draining = true;
 	log_info("worker drains: %s in_hand=%u", why,
 		http_server_in_hand(self.app.server));
+	api_stream_drain();
 	http_server_drain(self.app.server, drained, NULL);
 	event_base_once(
 		self.app.base, -1, EV_TIMEOUT, close_listener, NULL, &no_wait);
@@ -251,8 +252,11 @@ static void request_on_answer(struct http_req *req, int status)
 
 static void request_on_done(struct http_req *req, int status, size_t bytes)
 {
-	uint64_t duration_ns = clock_mono_ns() - req->start_ns;
+	uint64_t whole_ns = clock_mono_ns() - req->start_ns;
+	uint64_t duration_ns = whole_ns;
 
+	if (req->stream.is_live) /* it lasts as long as its client likes */
+		duration_ns = req->stream.begin_ns - req->start_ns;
 	self.requests_cnt++;
 	if (req->route == NULL || !req->route->unmetered)
 		metric_http(route_index(req), status, duration_ns,
@@ -262,7 +266,7 @@ static void request_on_done(struct http_req *req, int status, size_t bytes)
 	fault_on_done(req, status, duration_ns);
 	request_log_on_done(req, status, duration_ns);
 	if (self.app.conf->http_access_log && LOG_L_INFO >= log_threshold)
-		access_line(req, status, bytes, duration_ns);
+		access_line(req, status, bytes, whole_ns);
 }
 
 /* Connections of all live workers, and how many workers those are. */
