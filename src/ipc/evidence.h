@@ -46,8 +46,8 @@ enum evidence_reason {
 	EV_DROP_SPOOL_FULL,    /* spool at its cap, or the disk failed it */
 	EV_DROP_SPOOL_DAMAGED, /* bytes of the spool were not what was written */
 	EV_DROP_QUARANTINE_FAILED, /* refused, and quarantine cannot be had */
-	EV_DROP_RATE_LIMITED,  /* Sentry wants no more for a while */
-	EV_DROP_UNDELIVERED,   /* Sentry did not take it */
+	EV_DROP_RATE_LIMITED,      /* Sentry wants no more for a while */
+	EV_DROP_UNDELIVERED,       /* Sentry did not take it */
 	EV_REASON_CNT
 };
 
