@@ -912,6 +912,12 @@ static bool reclaim(struct spool *s, struct lane *l, unsigned i)
 		g.rows = g.unread = 0;
 		back = false;
 	}
+	if (!back && errno == ENOENT) { /* removed by who knows why */
+		seg_close(&g);
+		s->bytes -= g.size;
+		segs_take_out(&l->away, i);
+		return true;
+	}
 	if (!back) {
 		seg_close(&g);
 		l->away.v[i] = g;

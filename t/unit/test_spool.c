@@ -438,6 +438,23 @@ Test(spool, a_segment_that_cannot_be_opened_comes_back)
 	cr_assert_eq(spool_damage(rig.s), 0);
 }
 
+Test(spool, a_segment_that_is_removed_is_forgotten)
+{
+	char path[512];
+
+	open_spool();
+	cr_assert_eq(put(EV_ERROR, 1, 10000), 0);
+	spool_close(&rig.s);
+	make_unreadable(FIRST);
+	open_spool();
+	cr_assert_eq(spool_away(rig.s, EV_ERROR), 1);
+	snprintf(path, sizeof(path), "%s/%s", rig.dir, FIRST);
+	cr_assert_eq(unlink(path), 0);
+	await_reclaim();
+	cr_assert_eq(spool_away(rig.s, EV_ERROR), 0);
+	cr_assert_eq(spool_bytes(rig.s), 0);
+}
+
 /* The descriptor of a file of the spool that is open. */
 static int open_fd(const char *name)
 {
