@@ -8,6 +8,7 @@ use Test::More;
 use FindBin;
 use lib "$FindBin::Bin/lib";
 use Gamed::Api;
+use Gamed::Campaign;
 use Gamed::Client;
 use Gamed::Daemon;
 use Gamed::Postgres;
@@ -374,6 +375,50 @@ SQL
 		WHERE created_at < '2021-01-01'"), 1, '0 keeps for ever');
 	isnt($sql->("SELECT count(*) FROM pg_inherits
 		WHERE inhparent = 'logs'::regclass"), 0, 'the young ones stay');
+};
+
+subtest 'runs that were counted and never written' => sub {
+	my $made = Gamed::Campaign->make($d, 'lost-runs');
+	my $fail = sub { $made->client($d)->post($made->awards,
+		{ externalUserId => 'player-1', data => { n => 0 } })
+		for 1 .. $_[0] };
+	my $figures = sub { $made->client($d)->get('/api/v1/strategies/custom/'
+		. "$made->{strategy}/metrics")->{json} };
+	my $counted = "SELECT sum(runs) FROM gamed.strategy_hour
+		WHERE strategy_id = '$made->{strategy}'";
+
+	$fail->(3);
+	comes($counted, 3, 'these are');
+	is($figures->()->{figures}{statusBreakdown}{source}, 'exact', 'exactly');
+	$sql->('DELETE FROM gamed.strategy_gap');
+	my $lock = $pg->background('BEGIN; LOCK TABLE gamed.strategy_hour
+		IN EXCLUSIVE MODE; SELECT pg_sleep(600)');
+	ok($until->(sub { $sql->("SELECT count(*) FROM pg_locks WHERE granted
+		AND mode = 'ExclusiveLock'
+		AND relation = 'gamed.strategy_hour'::regclass") == 1 }), 'a lock');
+	$fail->(5);
+	comes("SELECT count(*) FROM strategyexecutionlog
+		WHERE \"strategyId\" = '$made->{strategy}'", 8, 'all have rows');
+	my @pids = ($d->pid, $d->pids);
+	$d->expect_exit('KILL');
+	$d->kill(KILL => @pids);
+	$d->await_exit;
+	$sql->("SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+		WHERE wait_event_type = 'Lock'");
+	undef $lock;
+	$d = Gamed::Daemon->start(from => $d);
+	comes('SELECT count(*) FROM gamed.strategy_gap', 1, 'the gap is noted');
+	my $f = $figures->();
+	is($f->{statusBreakdown}{error}, 8, 'rows stand for what was lost');
+	is($f->{figures}{statusBreakdown}{source}, 'mixed', 'which is said');
+	$d->stop;
+	$d = Gamed::Daemon->start(from => $d);
+	comes("SELECT bool_and(last_done > 'epoch'::timestamptz
+		+ (cursor ->> 'boot')::bigint * interval '1 microsecond')
+		FROM gamed.job_state WHERE job LIKE 'strategy_hour:%'", 't',
+		'the next start wrote');
+	is($sql->('SELECT count(*) FROM gamed.strategy_gap'), 1,
+		'and found no gap after a stop');
 };
 
 $d->show_log unless Test::More->builder->is_passing;

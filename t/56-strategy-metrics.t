@@ -333,6 +333,16 @@ subtest 'counters know' => sub {
 	is($r->{json}{figures}{countersFrom}, '2025-06-01T01:10:00Z',
 		'since the start');
 
+	# runs that were counted and never written, for the server crashed
+	$pg->psql("INSERT INTO gamed.strategy_gap VALUES ('here',
+		'2025-06-01 02:10+00', '2025-06-01 02:20+00')");
+	$r = metrics($one, 'since=2025-06-01T02:00:00Z&until=2025-06-01T02:59:59.999999Z');
+	my $lost = reference([ @{ $rows{$one} }[ 130 .. 139 ] ], 1);
+	is($r->{json}{statusBreakdown}{total},
+		$lost->{statusBreakdown}{total} + 1100, 'rows stand for them');
+	is($r->{json}{figures}{statusBreakdown}{source}, 'mixed', 'which is said');
+	$pg->psql('DELETE FROM gamed.strategy_gap');
+
 	# the edges of a window that is no whole hour come from rows
 	$r = metrics($one, 'since=2025-06-01T01:30:00Z&until=2025-06-01T03:29:00Z');
 	my $edge = reference([ @{ $rows{$one} }[ 90 .. 119, 180 .. 209 ] ], 1);

@@ -147,7 +147,7 @@ static bool has_edge(const struct metrics_call *c, const struct side *s)
 			       ? c->window.from_us
 			       : s->created_us;
 
-	if (!s->cover.is_some || s->cover.from_us > from)
+	if (!s->cover.is_some || s->cover.from_us > from || s->cover.has_gap)
 		return true;
 	return c->window.has_until && s->cover.until_us <= c->window.until_us;
 }

@@ -187,8 +187,8 @@ static void run_strategies(struct stats_kpi *k)
 			put_arms(&o, &v);
 	json_out_arr_end(&o);
 	buf_add_char(&k->arms, '\0');
-	store_strategies_flush(
-		&k->op, k->db, &k->server, k->hour_us, k->series.p, k->arms.p);
+	store_strategies_flush(&k->op, k->db, &k->server, k->hour_us,
+		k->series.p, k->arms.p, k->is_flushed);
 }
 
 static void run_sample(struct stats_kpi *k)

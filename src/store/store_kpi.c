@@ -61,18 +61,20 @@ void store_requests_flush(struct store_op *op, struct db_pool *db,
 }
 
 static const struct db_stmt strategies_flush = {.name = "strategies_flush",
-	.nparams = 5,
-	.types = "tlljj",
-	.sql = "select gamed.flush_strategies($1, $2, " WHEN("$3") ", $4, $5)"};
+	.nparams = 6,
+	.types = "tlljjb",
+	.sql = "select gamed.flush_strategies($1, $2, " WHEN(
+		"$3") ", $4, $5, $6)"};
 
 void store_strategies_flush(struct store_op *op, struct db_pool *db,
 	const struct store_server *server, int64_t hour_us, const char *series,
-	const char *arms)
+	const char *arms, bool is_last)
 {
 	bind_server(op, server);
 	store_op_int(op, hour_us);
 	store_op_literal(op, series);
 	store_op_literal(op, arms);
+	store_op_bool(op, is_last);
 	store_op_run(op, db, DB_LANE_WRITE, &strategies_flush);
 }
 

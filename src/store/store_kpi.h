@@ -37,10 +37,10 @@ void store_requests_flush(struct store_op *op, struct db_pool *db,
 /* Runs of strategies since the boot, and arms of their programs; JSON arrays,
  * their objects as gamed.flush_outcomes and gamed.flush_arms read them,
  * NUL-terminated and kept meanwhile.  What is new goes to the hour of that
- * time. */
+ * time.  is_last: nothing is counted after it. */
 void store_strategies_flush(struct store_op *op, struct db_pool *db,
 	const struct store_server *server, int64_t hour_us, const char *series,
-	const char *arms);
+	const char *arms, bool is_last);
 
 /* Text: the day rolled up, NULL when none was due. */
 void store_kpi_catch_up(struct store_op *op, struct db_pool *db);

@@ -45,19 +45,20 @@
 								       " lo "  \
 								       "< hi"
 
+#define LO      US("lo")
+#define HI      US("hi")
+#define FLUSHED US("(" LAST_FLUSH ")")
+#define LAST_FLUSH                                    \
+	"select max(last_done) from gamed.job_state " \
+	"where job like 'strategy_hour:%'"
+
 static const struct db_stmt coverage = {.name = "metrics_coverage",
 	.nparams = 4,
 	.types = "tllb",
-	.sql = "select " US("lo") ", case when hi < 'infinity' then " US(
-		"hi") " end, " US("(select max(last_done) from gamed.job_state "
-				  "where job like 'strategy_hour:%')") " from "
-								       "(" COVERAGE
-								       ") c "
-								       "where "
-								       "$1::"
-								       "text "
-								       "is not "
-								       "null"};
+	.sql = "select " LO ", case when hi < 'infinity' then " HI
+	       " end, " FLUSHED ", exists (select 1 from gamed.strategy_gap l "
+	       "where l.to_at > lo and l.from_at < hi) "
+	       "from (" COVERAGE ") c where $1::text is not null"};
 
 /* What is no number, or none of a double, counts as nothing. */
 #define NUMBER(c) "case when abs(" c ") < 1e300 then " c " end::float8"
@@ -67,83 +68,39 @@ static const struct db_stmt coverage = {.name = "metrics_coverage",
 	" >= " WHEN("$2") ") and "  \
 			  "($3::bigint is null or " t " <= " WHEN("$3") ")"
 
+#define ROW_MS     NUMBER("\"durationMs\"")
+#define ROW_POINTS NUMBER("points")
+#define ROW_IN     IN_WINDOW("created_at")
+/* Where no counters are, and where they lost some runs. */
+#define ROW_UNCOUNTED                                            \
+	"(not exists (select 1 from c where created_at >= c.lo " \
+	"and created_at < c.hi) or exists (select 1 from "       \
+	"gamed.strategy_gap l where created_at >= l.from_at "    \
+	"and created_at < l.to_at))"
+
 /* The counters know nulls from empty texts by a column or by their place. */
-#define GROUPS                                                                 \
-	"with c as materialized (" COVERAGE "), g as materialized ("           \
-	"select h.status, nullif(h.error_code, '') as code, "                  \
-	"case when not h.case_is_null then h.case_name end as cas, "           \
-	"sum(h.runs)::float8 as exact, 0::float8 as rows, 0::float8 as w, "    \
-	"0::float8 as w2, sum(h.duration_ms_sum) as dur, "                     \
-	"max(h.duration_ms_max) as dur_max, sum(h.nodes_sum)::float8 as "      \
-	"nodes, max(h.nodes_max)::float8 as nodes_max, "                       \
-	"sum(h.points_sum) as pts, 0::float8 as pts_var "                      \
-	"from gamed.strategy_hour h, c where h.strategy_id = $1 "              \
-	"and h.hour >= date_trunc('hour', c.lo) and h.hour < c.hi "            \
-	"group by 1, 2, 3 union all "                                          \
-	"select status, \"errorCode\", \"caseName\", 0, count(*), sum(w), "    \
-	"sum(w * w), sum(w * dur), max(dur), sum(w * nodes), max(nodes), "     \
-	"coalesce(sum(w * pts), 0), "                                          \
-	"coalesce(sum(w * (w - 1) * pts * pts), 0) from ("                     \
-	"select status, \"errorCode\", \"caseName\", "                         \
-	"case when $4 then 1 else greatest(coalesce(weight, 1), 1) end "       \
-	"as w, " NUMBER(                                                       \
-		"\"durationMs\"") " as dur, \"nodesExecuted\"::float8 "        \
-				  "as nodes, " NUMBER(                         \
-					  "points") " as pts from "            \
-						    "strategyexecutionlog "    \
-						    "where \"strategyId\" = "  \
-						    "$1 and " IN_WINDOW(       \
-							    "created_at") " a" \
-									  "nd" \
-									  " n" \
-									  "ot" \
-									  " e" \
-									  "xi" \
-									  "st" \
-									  "s " \
-									  "(s" \
-									  "el" \
-									  "ec" \
-									  "t " \
-									  "1 " \
-									  "fr" \
-									  "om" \
-									  " c" \
-									  " w" \
-									  "he" \
-									  "re" \
-									  " c" \
-									  "re" \
-									  "at" \
-									  "ed" \
-									  "_a" \
-									  "t " \
-									  ">=" \
-									  " c" \
-									  ".l" \
-									  "o " \
-									  "an" \
-									  "d " \
-									  "cr" \
-									  "ea" \
-									  "te" \
-									  "d_" \
-									  "at" \
-									  " <" \
-									  " c" \
-									  ".h" \
-									  "i)" \
-									  ") " \
-									  "r " \
-									  "gr" \
-									  "ou" \
-									  "p " \
-									  "by" \
-									  " 1" \
-									  ", " \
-									  "2," \
-									  " 3" \
-									  ") "
+#define GROUPS                                                               \
+	"with c as materialized (" COVERAGE "), g as materialized ("         \
+	"select h.status, nullif(h.error_code, '') as code, "                \
+	"case when not h.case_is_null then h.case_name end as cas, "         \
+	"sum(h.runs)::float8 as exact, 0::float8 as rows, 0::float8 as w, "  \
+	"0::float8 as w2, sum(h.duration_ms_sum) as dur, "                   \
+	"max(h.duration_ms_max) as dur_max, sum(h.nodes_sum)::float8 as "    \
+	"nodes, max(h.nodes_max)::float8 as nodes_max, "                     \
+	"sum(h.points_sum) as pts, 0::float8 as pts_var "                    \
+	"from gamed.strategy_hour h, c where h.strategy_id = $1 "            \
+	"and h.hour >= date_trunc('hour', c.lo) and h.hour < c.hi "          \
+	"group by 1, 2, 3 union all "                                        \
+	"select status, \"errorCode\", \"caseName\", 0, count(*), sum(w), "  \
+	"sum(w * w), sum(w * dur), max(dur), sum(w * nodes), max(nodes), "   \
+	"coalesce(sum(w * pts), 0), "                                        \
+	"coalesce(sum(w * (w - 1) * pts * pts), 0) from ("                   \
+	"select status, \"errorCode\", \"caseName\", "                       \
+	"case when $4 then 1 else greatest(coalesce(weight, 1), 1) end "     \
+	"as w, " ROW_MS " as dur, \"nodesExecuted\"::float8 as nodes, "      \
+	"" ROW_POINTS " as pts from strategyexecutionlog "                   \
+	"where \"strategyId\" = $1 and " ROW_IN " and " ROW_UNCOUNTED ") r " \
+	"group by 1, 2, 3) "
 
 #define SUMS                                                               \
 	"sum(exact), sum(rows), sum(w), sum(w2), sum(dur), max(dur_max), " \
@@ -209,6 +166,7 @@ void store_coverage_row(const struct db_res *res, struct store_coverage *c_r)
 	if (!db_row_i64(res, 0, 1, &c_r->until_us))
 		c_r->until_us = INT64_MAX;
 	(void)db_row_i64(res, 0, 2, &c_r->flushed_us);
+	(void)db_row_bool(res, 0, 3, &c_r->has_gap);
 }
 
 void store_metrics_row(

@@ -25,6 +25,7 @@ struct store_coverage {
 	bool is_some;
 	int64_t from_us, until_us; /* until is excluded; INT64_MAX: no end */
 	int64_t flushed_us;        /* when they were last written; 0: never */
+	bool has_gap;              /* some counts in it were lost by a crash */
 };
 void store_coverage_row(const struct db_res *res, struct store_coverage *c_r);
 
