@@ -207,5 +207,8 @@ CONF_NUM(sentry_traces_sample_rate, "sentry", "traces_sample_rate",
 CONF_BOOL(sentry_send_default_pii, "sentry", "send_default_pii",
 	"SENTRY_SEND_DEFAULT_PII", false, 1,
 	"send and log the caller's address; send its headers, query and body")
+CONF_BOOL(sentry_profiling_enabled, "sentry", "profiling_enabled",
+	"SENTRY_PROFILING_ENABLED", false, 0,
+	"taken for the reference's sake; there is no profiling")
 CONF_INT(sentry_group_interval_s, "sentry", "group_interval_s", "", 60, 1,
 	86400, 0, "seconds between two events of the same error")

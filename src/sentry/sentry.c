@@ -590,6 +590,8 @@ struct sentry *sentry_new(struct event_base *base, const struct conf *conf,
 	s->arg = arg;
 	if (conf_dsn_parse(conf->sentry_dsn, &s->dsn, &err) < 0)
 		fatal("sentry.dsn: %s", err.text); /* was checked at start */
+	if (conf->sentry_profiling_enabled)
+		log_warnx("sentry.profiling_enabled: there is no profiling");
 	if (*conf->sentry_server_name)
 		snprintf(s->server_name, sizeof(s->server_name), "%.*s",
 			HOST_NAME_MAX, conf->sentry_server_name);

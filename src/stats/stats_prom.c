@@ -646,7 +646,8 @@ static void print_roles(struct buf *b, const struct metric_totals *t)
 		end_decimal(b, t->role_cpu_us[r], MICRO);
 	}
 	family(b, "gamed_build_info", "gauge", "Always 1");
-	buf_add_str(b, STR("gamed_build_info{compiler=\""));
+	buf_add_str(b, STR("gamed_build_info{commit=\"" GAMED_COMMIT
+			   "\",compiler=\""));
 	add_escaped(b, STR(__VERSION__));
 	buf_add_str(b, STR("\",version=\"" GAMED_VERSION "\"} 1\n"));
 }
