@@ -12,6 +12,7 @@
 #ifndef MASTER_INHERIT_H
 #define MASTER_INHERIT_H
 
+#include <netinet/in.h>
 #include <sys/types.h>
 
 #include "conf/conf.h"
@@ -42,6 +43,10 @@ struct inherit {
 
 	int metrics_fd; /* stats: listening, -1 when metrics.enabled is no */
 	int admin_fd;   /* stats: listening Unix socket */
+
+	/* stats: where the API listens, whoever bound it; port 0: unknown */
+	char api_address[INET6_ADDRSTRLEN];
+	unsigned api_port;
 };
 
 #endif

@@ -195,6 +195,25 @@ static int take_passed(struct listeners *l, struct err *err_r)
 	return rc;
 }
 
+static void name_api(struct listeners *l)
+{
+	struct address a = {.len = sizeof(a.u)};
+	const void *ip = NULL;
+
+	if (getsockname(l->api_fd, &a.u.any, &a.len) < 0)
+		return;
+	if (a.u.any.sa_family == AF_INET) {
+		ip = &a.u.in4.sin_addr;
+		l->api_port = ntohs(a.u.in4.sin_port);
+	} else if (a.u.any.sa_family == AF_INET6) {
+		ip = &a.u.in6.sin6_addr;
+		l->api_port = ntohs(a.u.in6.sin6_port);
+	}
+	if (ip == NULL || inet_ntop(a.u.any.sa_family, ip, l->api_address,
+				  sizeof(l->api_address)) == NULL)
+		l->api_port = 0;
+}
+
 int listen_open(struct listeners *l, const struct conf *c, struct err *err_r)
 {
 	*l = (struct listeners){.api_fd = -1,
@@ -206,6 +225,7 @@ int listen_open(struct listeners *l, const struct conf *c, struct err *err_r)
 	if (l->api_fd < 0 && open_tcp(&l->api_fd, "the API", c->http_address,
 				     c->http_port, c->http_backlog, err_r) < 0)
 		return -1;
+	name_api(l);
 	if (l->metrics_fd < 0 && c->metrics_enabled &&
 		open_tcp(&l->metrics_fd, "metrics", c->metrics_address,
 			c->metrics_port, ADMIN_BACKLOG, err_r) < 0)

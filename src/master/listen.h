@@ -6,6 +6,8 @@
 #ifndef MASTER_LISTEN_H
 #define MASTER_LISTEN_H
 
+#include <netinet/in.h>
+
 #include "base/err.h"
 #include "conf/conf.h"
 
@@ -18,6 +20,9 @@ struct listeners {
 	int api_fd;
 	int metrics_fd; /* -1: metrics.enabled is no */
 	struct local_socket admin, tail;
+	/* of api_fd; port 0: it has none */
+	char api_address[INET6_ADDRSTRLEN];
+	unsigned api_port;
 	bool api_passed; /* systemd's: the queue outlives this process */
 };
 

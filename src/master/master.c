@@ -562,6 +562,9 @@ static int open_all(struct err *err_r)
 	self.env.all.metrics_fd = self.listen.metrics_fd;
 	self.env.all.admin_fd = self.listen.admin.fd;
 	self.env.all.tail_fd = self.listen.tail.fd;
+	memcpy(self.env.all.api_address, self.listen.api_address,
+		sizeof(self.env.all.api_address));
+	self.env.all.api_port = self.listen.api_port;
 	return 0;
 }
 

@@ -158,7 +158,7 @@ static void init(const struct inherit *in)
 	self.db = stats_db_new(self.base, in->conf);
 	metric_read(&self.totals, (unsigned)api_routes_cnt);
 	self.kpi = stats_kpi_new(
-		self.base, stats_db_pool(self.db), in->conf, &self.totals);
+		self.base, stats_db_pool(self.db), in, &self.totals);
 	metric_dsl_known(str_from(in->conf->realm));
 	on_beat(-1, 0, NULL);
 }

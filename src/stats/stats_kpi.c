@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "dsl/dsl_run.h"
+#include "master/inherit.h"
 #include "stats/stats_uptime.h"
 #include "json/json_out.h"
 #include "store/store_kpi.h"
@@ -421,9 +422,17 @@ static void make_name(struct stats_kpi *k)
 }
 
 struct stats_kpi *stats_kpi_new(struct event_base *base, struct db_pool *db,
-	const struct conf *conf, const struct metric_totals *totals)
+	const struct inherit *in, const struct metric_totals *totals)
 {
 	struct stats_kpi *k = calloc(1, sizeof(*k));
+	const struct conf *conf = in->conf;
+	struct stats_uptime_conf uptime = {
+		.address = in->api_address,
+		.port = in->api_port,
+		.sample_s = (uint64_t)conf->uptime_sample_s,
+		.cb = on_sample,
+		.arg = k,
+	};
 
 	if (k == NULL)
 		fatal("out of memory for the key figures");
@@ -439,7 +448,7 @@ struct stats_kpi *stats_kpi_new(struct event_base *base, struct db_pool *db,
 	k->now_ms = clock_mono_ms();
 	k->flush_ms = k->now_ms + (uint64_t)conf->kpi_flush_s * 1000;
 	if (conf->uptime_enabled)
-		k->uptime = stats_uptime_new(base, conf, on_sample, k);
+		k->uptime = stats_uptime_new(base, &uptime);
 	k->ev_stop = evtimer_new(base, on_stop_late, k);
 	if (k->ev_stop == NULL)
 		fatal("cannot make the timer of the key figures");

@@ -12,11 +12,12 @@
 
 struct db_pool;
 struct event_base;
+struct inherit;
 struct stats_kpi;
 
-/* totals is read at each tick; it and conf outlive the object. */
+/* totals is read at each tick; it and `in` outlive the object. */
 struct stats_kpi *stats_kpi_new(struct event_base *base, struct db_pool *db,
-	const struct conf *conf, const struct metric_totals *totals);
+	const struct inherit *in, const struct metric_totals *totals);
 /* Once a second, after the totals were read. */
 void stats_kpi_tick(struct stats_kpi *k, uint64_t now_ms);
 /*
