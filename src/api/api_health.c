@@ -1,9 +1,10 @@
 /*
  * api_health.c - probes: /livez never depends on Postgres, /readyz does and
- * turns 503 while draining (hardening P4); /kpi/health_check with the body of
- * observability.md 6.1; /metrics when configured.  Runs in workers.
+ * turns 503 while draining (hardening P4); /kpi/health_check, which asks it,
+ * with the body of observability.md 6.1; /metrics when configured.  Runs in workers.
  */
 #include "api/api.h"
+#include "api/api_common.h"
 #include "base/clock.h"
 #include "conf/conf.h"
 #include "db/db_pool.h"
@@ -11,6 +12,7 @@
 #include "http/http_req.h"
 #include "json/json_out.h"
 #include "svc/app.h"
+#include "svc/svc_ping.h"
 
 void api_livez(struct http_req *req)
 {
@@ -42,10 +44,9 @@ void api_readyz(struct http_req *req)
 	buf_fini(&b);
 }
 
-void api_health_check(struct http_req *req)
+static void reply_health(void *arg, bool healthy)
 {
-	const struct app *app = req->app;
-	bool healthy = db_pool_healthy(app->db);
+	struct http_req *req = arg;
 	struct json_out o;
 	struct buf b;
 
@@ -60,6 +61,16 @@ void api_health_check(struct http_req *req)
 	json_out_obj_end(&o);
 	http_reply_json(req, healthy ? 200 : 503, &b);
 	buf_fini(&b);
+}
+
+void api_health_check(struct http_req *req)
+{
+	const struct app *app = req->app;
+	struct svc_ping_call *call = api_alloc(req, sizeof(*call));
+
+	call->cb = reply_health;
+	call->arg = req;
+	svc_ping_ask(app->ping, call);
 }
 
 void api_metrics(struct http_req *req)

@@ -14,3 +14,14 @@ void store_make_partition(
 	store_op_int(op, months_ahead);
 	store_op_run(op, db, DB_LANE_WRITE, &make_partition);
 }
+
+static const struct db_stmt ping = {
+	.name = "ping",
+	.sql = "SELECT 1",
+	.types = "",
+};
+
+void store_ping(struct db_pool *db, struct store_op *op)
+{
+	store_op_run(op, db, DB_LANE_READ, &ping);
+}

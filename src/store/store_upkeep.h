@@ -1,4 +1,7 @@
-/* store_upkeep.h - what the stats process does to the database by the clock. */
+/*
+ * store_upkeep.h - what the stats process does to the database by the clock,
+ * and what asks whether it is there.
+ */
 #ifndef STORE_STORE_UPKEEP_H
 #define STORE_STORE_UPKEEP_H
 
@@ -10,5 +13,7 @@
  */
 void store_make_partition(
 	struct db_pool *db, struct store_op *op, int months_ahead);
+/* Nothing but an answer. */
+void store_ping(struct db_pool *db, struct store_op *op);
 
 #endif

@@ -22,6 +22,7 @@ struct shm;
 struct svc_batch;
 struct svc_cache;
 struct svc_evidence;
+struct svc_ping;
 struct trace_send;
 
 struct app {
@@ -36,6 +37,7 @@ struct app {
 	struct svc_cache *cache;       /* games, tasks, strategies */
 	struct svc_batch *batch;       /* awards on their way */
 	struct svc_evidence *evidence; /* sampler and trace buffer */
+	struct svc_ping *ping;         /* does the database answer */
 	struct arena run; /* of one evaluation; reset before each */
 	uint64_t boot_ms; /* wall time the server started, milliseconds */
 	bool draining;    /* no new work; /readyz says so */

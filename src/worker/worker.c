@@ -33,6 +33,7 @@
 #include "svc/svc_batch.h"
 #include "svc/svc_cache.h"
 #include "svc/svc_evidence.h"
+#include "svc/svc_ping.h"
 #include "worker/fault.h"
 #include "worker/lag.h"
 #include "worker/request_log.h"
@@ -553,6 +554,7 @@ static void init(const struct inherit *in)
 	app->cache = svc_cache_new(app);
 	app->batch = svc_batch_new(app);
 	app->evidence = svc_evidence_new(app);
+	app->ping = svc_ping_new(app);
 	app->auth = auth_new(app->conf);
 	open_server(app);
 	watch_signals();

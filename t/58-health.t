@@ -1,0 +1,68 @@
+#!/usr/bin/perl
+# The health check and the samples of uptime ask Postgres, which may hang with
+# all its connections open; and they ask it where the server listens
+# (observability.md 5.2, 6.1).
+use strict;
+use warnings;
+use FindBin;
+use lib "$FindBin::Bin/lib";
+use IO::Socket::INET;
+use Test::More;
+
+use Gamed::Daemon;
+use Gamed::Postgres;
+
+my $pg = Gamed::Postgres->new;
+# as systemd would hand it over: its port is not that of the settings
+my $socket = IO::Socket::INET->new(Listen => 100, LocalAddr => '127.0.0.1')
+	or die "listen: $!";
+my $url = 'http://127.0.0.1:' . $socket->sockport . '/api/v1/kpi/health_check';
+my $d = Gamed::Daemon->start(
+	pg => $pg,
+	listen => [[http => $socket]],
+	conf => {
+		'server.workers' => 1,
+		'http.access_log' => 'false',
+		'kpi.uptime' => 'true',
+		'kpi.uptime_sample_s' => 5,
+	});
+
+sub eventually { return Gamed::Daemon::eventually(@_) }
+
+sub health { return HTTP::Tiny->new(timeout => 10)->get($url)->{status} }
+
+sub samples {
+	my ($status) = @_;
+
+	return $pg->psql("SELECT count(*) FROM uptimelogs WHERE status = '$status'");
+}
+
+# The postmaster and all that it has begotten.
+sub postgres {
+	open my $f, '<', $pg->datadir . '/postmaster.pid' or die "pid: $!";
+	chomp(my $master = <$f>);
+	my $children = Gamed::Daemon::_read("/proc/$master/task/$master/children");
+
+	return ($master, split ' ', $children);
+}
+
+is(health(), 200, 'healthy');
+ok(eventually(sub { samples('healthy') >= 1 }),
+	'a sample is taken where the socket is bound');
+is(samples('unhealthy'), 0, 'none says otherwise');
+
+my @all = postgres();
+kill STOP => @all;
+# before a sample is due
+ok(eventually(sub { health() == 503 }, 10), 'Postgres hangs: not healthy');
+is(HTTP::Tiny->new(timeout => 10)->get($url =~ s{/api/.*}{/livez}r)->{status},
+	200, '... but alive');
+# a sample falls into it, whenever it is written
+ok(!eventually(sub { health() == 200 }, 7), '... and stays so');
+kill CONT => @all;
+ok(eventually(sub { health() == 200 }), 'Postgres goes on: healthy');
+ok(eventually(sub { samples('unhealthy') >= 1 }), 'the sample says what was');
+
+is($d->stop, 0, 'the server leaves');
+
+done_testing;
