@@ -49,6 +49,7 @@ static struct {
 		enum log_level level;
 		char text[REPEAT_TEXT];
 	} repeats[REPEATS];
+	struct log_limit *limits; /* that have suppressed lines */
 } self = {.role = "main", .slot = -1, .fd = STDOUT_FILENO};
 
 void log_init(const char *role, int slot)
@@ -57,6 +58,8 @@ void log_init(const char *role, int slot)
 	self.slot = slot;
 	/* the parent says what it has suppressed */
 	memset(self.repeats, 0, sizeof(self.repeats));
+	for (struct log_limit *l = self.limits; l != NULL; l = l->next)
+		l->held_back = 0;
 }
 
 void log_set_level(enum log_level level)
@@ -391,8 +394,23 @@ static void tell_held_back(struct repeat *r)
 	write_line(r->level, NULL, text, NULL, 0);
 }
 
+static void tell_limited(struct log_limit *l)
+{
+	char text[sizeof(l->text) + 64];
+
+	snprintf(text, sizeof(text), "%s suppressed=%llu", l->text,
+		(unsigned long long)l->held_back);
+	l->held_back = 0;
+	write_line(LOG_L_WARN, NULL, text, NULL, 0);
+}
+
 static void settle(uint64_t now)
 {
+	for (struct log_limit *l = self.limits; l != NULL; l = l->next)
+		if (l->held_back > 0 && now - l->last_ms >= REPEAT_MS) {
+			tell_limited(l);
+			l->last_ms = now;
+		}
 	for (size_t i = 0; i < REPEATS; i++) {
 		struct repeat *r = &self.repeats[i];
 
@@ -404,6 +422,14 @@ static void settle(uint64_t now)
 		} else
 			r->last_ms = 0;
 	}
+}
+
+void log_end(void)
+{
+	int saved = errno;
+
+	settle(UINT64_MAX);
+	errno = saved;
 }
 
 void log_settle(void)
@@ -497,18 +523,34 @@ void log_write(enum log_level level, int with_errno, const char *fmt, ...)
 	va_end(ap);
 }
 
-bool log_limit_pass(struct log_limit *l, uint64_t *held_back_r)
+void log_write_limited(struct log_limit *l, const char *fmt, ...)
 {
-	uint64_t now = clock_mono_ms();
+	uint64_t now = clock_mono_ms(), held_back = l->held_back;
+	int saved = errno;
+	char msg[3000];
+	va_list ap;
 
-	if (l->last_ms != 0 && now - l->last_ms < 1000) {
-		l->held_back++;
-		return false;
+	if (l->last_ms != 0 && now - l->last_ms < REPEAT_MS) {
+		if (l->held_back++ == 0) {
+			va_start(ap, fmt);
+			vsnprintf(l->text, sizeof(l->text), fmt, ap);
+			va_end(ap);
+		}
+		if (!l->is_listed) {
+			l->is_listed = true;
+			l->next = self.limits;
+			self.limits = l;
+		}
+		errno = saved;
+		return;
 	}
 	l->last_ms = now;
-	*held_back_r = l->held_back;
 	l->held_back = 0;
-	return true;
+	va_start(ap, fmt);
+	vsnprintf(msg, sizeof(msg), fmt, ap);
+	va_end(ap);
+	errno = saved;
+	log_warnx("%s suppressed=%llu", msg, (unsigned long long)held_back);
 }
 
 void fatal(const char *fmt, ...)
@@ -518,7 +560,7 @@ void fatal(const char *fmt, ...)
 	va_start(ap, fmt);
 	vwrite(LOG_L_ERROR, 0, fmt, ap);
 	va_end(ap);
-	log_settle();
+	log_end();
 	_exit(1);
 }
 
@@ -529,6 +571,6 @@ void fatal_stay(const char *fmt, ...)
 	va_start(ap, fmt);
 	vwrite(LOG_L_ERROR, 0, fmt, ap);
 	va_end(ap);
-	log_settle();
+	log_end();
 	_exit(2);
 }

@@ -36,6 +36,8 @@ bool log_is_to_journal(void);
 /* Says how often lines were suppressed; called about once a second.  Files
  * that were moved away are opened again under their names. */
 void log_settle(void);
+/* The same without waiting for the second to end: the process does. */
+void log_end(void);
 /* Correlation id put into the lines that follow; NULL or "" for none. */
 void log_set_correlation(const char *id);
 /* Where lines go instead of stdout (not owned, fd stays open). */
@@ -84,22 +86,25 @@ void log_fields(enum log_level level, const char *logger,
 #define log_debug(...)  LOG_AT(LOG_L_DEBUG, 0, __VA_ARGS__)
 
 /*
- * At most one line a second from this spot; the next one that passes says
- * how many were suppressed.  For conditions that repeat with every event.
+ * At most one line a second from this spot; the next one that passes, or
+ * log_settle a second later, says how many were suppressed.  For conditions
+ * that repeat with every event.
  */
 struct log_limit {
-	uint64_t last_ms;   /* monotonic time of the last line */
-	uint64_t held_back; /* lines suppressed since */
+	uint64_t last_ms;       /* monotonic time of the last line */
+	uint64_t held_back;     /* lines suppressed since */
+	bool is_listed;         /* for log_settle */
+	struct log_limit *next; /* in that list */
+	char text[200];         /* of the first of these, cut */
 };
-bool log_limit_pass(struct log_limit *l, uint64_t *held_back_r);
+void log_write_limited(struct log_limit *l, const char *fmt, ...)
+	PRINTF_LIKE(2, 3);
 
-#define log_warnx_limited(fmt, ...)                                      \
-	do {                                                             \
-		static struct log_limit limit_;                          \
-		uint64_t held_;                                          \
-		if (log_limit_pass(&limit_, &held_))                     \
-			log_warnx(fmt " suppressed=%llu", ##__VA_ARGS__, \
-				(unsigned long long)held_);              \
+#define log_warnx_limited(...)                                   \
+	do {                                                     \
+		static struct log_limit limit_;                  \
+		if (LOG_L_WARN >= log_threshold)                 \
+			log_write_limited(&limit_, __VA_ARGS__); \
 	} while (0)
 
 /* Logs at error and exits: 1 with fatal, 2 (do not respawn) with fatal_stay. */

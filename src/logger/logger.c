@@ -468,5 +468,6 @@ void logger_main(const struct inherit *in)
 	event_free(self.ev_deadline);
 	event_free(self.ev_death);
 	event_base_free(self.base);
+	log_end();
 	exit(0);
 }

@@ -616,5 +616,6 @@ int master_run(const struct conf *c, const struct master_args *args)
 	log_info("stopped uptime_s=%" PRIu64 " generation=%u exit=%d",
 		(clock_mono_ms() - self.start_ms) / 1000, self.generation,
 		self.exit_status);
+	log_end();
 	return self.exit_status;
 }

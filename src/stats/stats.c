@@ -174,5 +174,6 @@ void stats_main(const struct inherit *in)
 		fatal("the loop of the stats process failed");
 	log_info("stats leaves requests=%llu",
 		(unsigned long long)stats_requests(&self.totals));
+	log_end();
 	exit(0);
 }

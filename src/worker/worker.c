@@ -79,6 +79,7 @@ static NORETURN void leave(int status)
 	trace_send_free(&app->trace);
 	log_info("worker leaves requests=%llu status=%d",
 		(unsigned long long)self.requests_cnt, status);
+	log_end();
 	fflush(NULL);
 	_exit(status);
 }

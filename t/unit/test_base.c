@@ -3,10 +3,12 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "base/arena.h"
 #include "base/cidr.h"
 #include "base/clock.h"
+#include "base/log.h"
 #include "base/num.h"
 #include "base/ring.h"
 #include "base/sha256.h"
@@ -300,4 +302,26 @@ Test(cidr, refuses_what_is_no_network)
 	buf_add_str(&many, STR(",::1"));
 	cr_expect_eq(cidr_list_parse(buf_str(&many), &l), -1);
 	buf_fini(&many);
+}
+
+/* ---- log ---------------------------------------------------------------- */
+
+Test(log, a_storm_that_is_over_is_told)
+{
+	char text[1000] = "";
+	int fds[2];
+
+	cr_assert_eq(pipe(fds), 0);
+	log_set_fd(fds[1]);
+	for (int i = 0; i < 5; i++)
+		log_warnx_limited("it rains drop=%d", i);
+	log_end();
+	log_end();
+	log_set_fd(STDOUT_FILENO);
+	close(fds[1]);
+	cr_assert_gt(read(fds[0], text, sizeof(text) - 1), 0);
+	close(fds[0]);
+	cr_expect_not_null(strstr(text, "it rains drop=0 suppressed=0\n"));
+	cr_expect_not_null(strstr(text, "it rains drop=1 suppressed=4\n"));
+	cr_expect_null(strstr(text, "drop=2"));
 }
