@@ -63,6 +63,24 @@ kill CONT => @all;
 ok(eventually(sub { health() == 200 }), 'Postgres goes on: healthy');
 ok(eventually(sub { samples('unhealthy') >= 1 }), 'the sample says what was');
 
+# A stop that was wanted is known as such, though Postgres could not be told.
+ok(eventually(sub { $pg->psql(q{SELECT count(*) FROM gamed.job_state
+	WHERE job LIKE 'uptime:%'}) == 1 }), 'the server was heard of');
+$pg->stop_immediate;
+is($d->stop, 0, 'the server leaves while Postgres is away');
+$pg->start;
+$d = Gamed::Daemon->start(from => $d);
+ok(eventually(sub { $pg->psql('SELECT count(*) FROM gamed.uptime_gap') == 1 }),
+	'its successor notes the gap');
+is($pg->psql('SELECT cause FROM gamed.uptime_gap'), 'stopped', '... as wanted');
+ok(eventually(sub { !-e $d->dir . '/uptime-stopped' }), 'and then forgets');
+$d->expect_exit('KILL')->kill(KILL => $d->pid, $d->pids);
+$d->await_exit;
+$d = Gamed::Daemon->start(from => $d);
+ok(eventually(sub { $pg->psql('SELECT count(*) FROM gamed.uptime_gap') == 2 }),
+	'a crash is a gap, too');
+is($pg->psql(q{SELECT string_agg(cause, ' ' ORDER BY from_at)
+	FROM gamed.uptime_gap}), 'stopped crashed', '... as such');
 is($d->stop, 0, 'the server leaves');
 
 done_testing;

@@ -3,6 +3,7 @@
 
 #include <event2/event.h>
 #include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -28,6 +29,7 @@
 enum job {
 	JOB_FLUSH,
 	JOB_STRATEGIES,
+	JOB_STOPPED, /* before the first beat */
 	JOB_BEAT,
 	JOB_SAMPLE,
 	JOB_DAILY,
@@ -47,6 +49,9 @@ struct stats_kpi {
 	const struct metric_totals *totals;
 	char name[NAME_BYTES];
 	struct store_server server;
+	char note[CONF_STR_MAX + 32]; /* path: that a stop was wanted */
+	struct store_server before;   /* who left the note, and when; 0: none */
+	int64_t before_us;
 	struct stats_uptime *uptime;
 	struct store_op op;
 	bool is_busy; /* op is on its way */
@@ -225,6 +230,9 @@ static void run(struct stats_kpi *k, enum job job)
 	case JOB_STRATEGIES:
 		run_strategies(k);
 		return;
+	case JOB_STOPPED:
+		store_uptime_stopped(&k->op, k->db, &k->before, k->before_us);
+		return;
 	case JOB_BEAT:
 		store_uptime_beat(
 			&k->op, k->db, &k->server, k->on_stopped != NULL);
@@ -257,7 +265,13 @@ static uint64_t after(struct stats_kpi *k, bool has_done, struct str what)
 	case JOB_STRATEGIES:
 		k->hour_us = clock_wall_us();
 		return (uint64_t)k->conf->kpi_flush_s * 1000;
+	case JOB_STOPPED:
+		k->before_us = 0;
+		unlink(k->note);
+		return 0;
 	case JOB_BEAT:
+		if (k->on_stopped != NULL)
+			unlink(k->note);
 		if (has_done)
 			log_info("a time without this server was noted "
 				 "cause=%.*s",
@@ -330,6 +344,9 @@ static bool is_due(struct stats_kpi *k, enum job job)
 {
 	if (job == JOB_SAMPLE && k->samples_cnt == 0)
 		return false;
+	if ((job == JOB_STOPPED && k->before_us == 0) ||
+		(job == JOB_BEAT && k->before_us != 0))
+		return false;
 	if (job == JOB_FLUSH && k->now_ms < k->flush_ms &&
 		k->minute_us / US_PER_MIN == clock_wall_us() / US_PER_MIN)
 		return false;
@@ -362,6 +379,42 @@ void stats_kpi_tick(struct stats_kpi *k, uint64_t now_ms)
 }
 
 /* ---- the end ---------------------------------------------------------------- */
+
+/*
+ * That the stop was wanted, for the successor: the database may be away.  It
+ * is removed when the database knows.
+ */
+static void write_note(const struct stats_kpi *k)
+{
+	FILE *f = fopen(k->note, "we");
+
+	if (f == NULL ||
+		fprintf(f, "%llu %lld\n", (unsigned long long)k->server.boot_us,
+			(long long)clock_wall_us()) < 0)
+		log_warn("cannot write %s", k->note);
+	if (f != NULL)
+		fclose(f);
+}
+
+static void read_note(struct stats_kpi *k)
+{
+	unsigned long long boot_us;
+	long long at_us;
+	FILE *f;
+
+	snprintf(k->note, sizeof(k->note), "%s/uptime-stopped",
+		k->conf->state_dir);
+	f = fopen(k->note, "re");
+	if (f == NULL)
+		return;
+	if (fscanf(f, "%llu %lld", &boot_us, &at_us) == 2 &&
+		boot_us != k->server.boot_us) {
+		k->before = k->server;
+		k->before.boot_us = boot_us;
+		k->before_us = at_us;
+	}
+	fclose(f);
+}
 
 static void stopped(struct stats_kpi *k)
 {
@@ -405,6 +458,7 @@ void stats_kpi_stop(struct stats_kpi *k, void (*on_done)(void *arg), void *arg)
 		return;
 	k->on_stopped = on_done;
 	k->stop_arg = arg;
+	write_note(k);
 	event_add(k->ev_stop, &late);
 	if (!k->is_busy)
 		stop_next(k, db_pool_healthy(k->db));
@@ -441,6 +495,7 @@ struct stats_kpi *stats_kpi_new(struct event_base *base, struct db_pool *db,
 	k->conf = conf;
 	k->totals = totals;
 	make_name(k);
+	read_note(k);
 	k->minute_us = clock_wall_us();
 	k->hour_us = k->minute_us;
 	buf_init(&k->series, 0);

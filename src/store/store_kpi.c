@@ -101,6 +101,23 @@ void store_uptime_beat(struct store_op *op, struct db_pool *db,
 	store_op_run(op, db, DB_LANE_WRITE, &beat);
 }
 
+static const struct db_stmt stopped = {.name = "uptime_stopped",
+	.nparams = 3,
+	.types = "tll",
+	.sql = "update gamed.job_state set last_done = "
+	       "greatest(last_done, " WHEN(
+		       "$3") "), cursor = cursor || '{\"stopped\": true}' "
+			     "where job = 'uptime:' || $1 "
+			     "and (cursor ->> 'boot')::bigint = $2"};
+
+void store_uptime_stopped(struct store_op *op, struct db_pool *db,
+	const struct store_server *server, int64_t at_us)
+{
+	bind_server(op, server);
+	store_op_int(op, at_us);
+	store_op_run(op, db, DB_LANE_WRITE, &stopped);
+}
+
 /* A sample whose answer was lost is sent again with the same time. */
 static const struct db_stmt sample = {.name = "uptime_sample",
 	.nparams = 3,

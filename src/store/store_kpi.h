@@ -46,6 +46,9 @@ void store_strategies_flush(struct store_op *op, struct db_pool *db,
 void store_kpi_catch_up(struct store_op *op, struct db_pool *db);
 
 /* Text: the cause of the gap before this start, NULL when there was none. */
+/* What a server that stopped at at_us could not say itself. */
+void store_uptime_stopped(struct store_op *op, struct db_pool *db,
+	const struct store_server *stopped, int64_t at_us);
 void store_uptime_beat(struct store_op *op, struct db_pool *db,
 	const struct store_server *server, bool is_stopping);
 void store_uptime_sample(struct store_op *op, struct db_pool *db,
