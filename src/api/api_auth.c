@@ -137,7 +137,7 @@ void api_auth(struct http_req *req, void (*allowed)(struct http_req *req))
 		return;
 	}
 	sha256(key, c->hash);
-	if (auth_find(app->auth, c->hash, &found)) {
+	if (auth_find(app->auth, c->hash, !db_pool_healthy(app->db), &found)) {
 		use_key(c, &found);
 		return;
 	}

@@ -12,7 +12,8 @@
 
 #define SETS       256 /* the cache: sets of four, replaced oldest first */
 #define WAYS       4
-#define REFUSED_MS 1000 /* a refused key is remembered for this, at most */
+#define REFUSED_MS 1000   /* a refused key is remembered for this, at most */
+#define AWAY_MS    900000 /* more for each while Postgres is away */
 
 struct entry {
 	uint8_t hash[32];
@@ -52,15 +53,16 @@ static uint32_t generation_of(const struct auth_key *key)
 	return shm_generation(str_from(name));
 }
 
-bool auth_find(struct auth *a, const uint8_t hash[32], struct auth_key *key_r)
+bool auth_find(struct auth *a, const uint8_t hash[32], bool is_away,
+	struct auth_key *key_r)
 {
 	struct entry *set = a->entries[hash[0]];
-	uint64_t now = clock_mono_ms();
+	uint64_t more = is_away ? AWAY_MS : 0, now = clock_mono_ms();
 
 	for (int i = 0; i < WAYS; i++) {
 		struct entry *e = &set[i];
 
-		if (e->until_ms <= now ||
+		if (e->until_ms == 0 || e->until_ms + more <= now ||
 			memcmp(e->hash, hash, sizeof(e->hash)) != 0)
 			continue;
 		if (e->generation != generation_of(&e->key)) {

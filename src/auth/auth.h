@@ -40,8 +40,13 @@ struct auth_key {
 struct auth *auth_new(const struct conf *conf);
 void auth_free(struct auth **a);
 
-/* The key's hash is SHA-256 over the whole header value. */
-bool auth_find(struct auth *a, const uint8_t hash[32], struct auth_key *key_r);
+/*
+ * The key's hash is SHA-256 over the whole header value.  is_away: no key can
+ * be looked up or revoked now, so one whose time has passed is good for up to
+ * a quarter of an hour more.
+ */
+bool auth_find(struct auth *a, const uint8_t hash[32], bool is_away,
+	struct auth_key *key_r);
 void auth_remember(
 	struct auth *a, const uint8_t hash[32], const struct auth_key *key);
 

@@ -25,6 +25,7 @@ enum {
 	STRATEGIES_MAX = 256,
 	AGE_MAX_MS = 5000,         /* not served any more */
 	AGE_SOFT_MS = 3000,        /* served, and loaded again meanwhile */
+	AGE_AWAY_MS = 900000,      /* the first while Postgres is away */
 	STORED_NODES_MAX = 100000, /* the most that dsl.max_nodes can be */
 	STORED_DEPTH_MAX = 256,    /* the same of dsl.max_depth */
 	TASK_BYTES_MAX = 255       /* of an external id, checked before */
@@ -158,10 +159,17 @@ static void wake(
 
 enum freshness { FRESH, AGING, STALE };
 
+/*
+ * While Postgres is away nothing can be loaded, and nobody can change what was:
+ * scoring that needs no more than this goes on.  After it all is loaded again,
+ * since stats moves every generation.
+ */
 static enum freshness slot_age(const struct svc_slot *s)
 {
 	uint64_t age_ms = clock_mono_ms() - s->loaded_ms;
 
+	if (age_ms <= AGE_AWAY_MS && !db_pool_healthy(s->cache->app->db))
+		return FRESH;
 	if (age_ms > AGE_MAX_MS)
 		return STALE;
 	return age_ms > AGE_SOFT_MS ? AGING : FRESH;

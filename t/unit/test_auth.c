@@ -35,7 +35,7 @@ static uint64_t forgotten_after(struct auth *a, const uint8_t hash[32])
 	uint64_t start = clock_mono_ms();
 	struct auth_key found;
 
-	while (auth_find(a, hash, &found))
+	while (auth_find(a, hash, false, &found))
 		cr_assert_lt(clock_mono_ms() - start, 30000u);
 	return clock_mono_ms() - start;
 }
@@ -47,11 +47,11 @@ Test(auth, finds_what_it_was_told)
 	struct auth *a = make(60);
 	struct auth_key found;
 
-	cr_expect_not(auth_find(a, hash_of(9), &found));
+	cr_expect_not(auth_find(a, hash_of(9), false, &found));
 	for (uint8_t i = 0; i < NELEM(keys); i++)
 		auth_remember(a, hash_of(i), keys[i]);
 	for (uint8_t i = 0; i < NELEM(keys); i++) {
-		cr_assert(auth_find(a, hash_of(i), &found), "%u", i);
+		cr_assert(auth_find(a, hash_of(i), false, &found), "%u", i);
 		cr_expect_str_eq(found.prefix, keys[i]->prefix);
 		cr_expect_eq(found.active, keys[i]->active);
 	}
@@ -67,10 +67,10 @@ Test(auth, forgets_a_key_when_its_generation_moves)
 	auth_remember(a, hash_of(1), &active);
 	auth_remember(a, hash_of(2), &revoked);
 	shm_generation_bump(STR("apikey:gme_a"));
-	cr_expect_not(auth_find(a, hash_of(1), &found));
-	cr_expect(auth_find(a, hash_of(2), &found), "another key stays");
+	cr_expect_not(auth_find(a, hash_of(1), false, &found));
+	cr_expect(auth_find(a, hash_of(2), false, &found), "another key stays");
 	shm_generation_bump_all();
-	cr_expect_not(auth_find(a, hash_of(2), &found));
+	cr_expect_not(auth_find(a, hash_of(2), false, &found));
 	auth_free(&a);
 }
 
@@ -82,7 +82,10 @@ Test(auth, keeps_a_good_key_longer_than_a_refused_one)
 	auth_remember(a, hash_of(1), &active);
 	auth_remember(a, hash_of(2), &unknown);
 	cr_expect_geq(forgotten_after(a, hash_of(2)), 900u);
-	cr_expect(auth_find(a, hash_of(1), &found));
+	cr_expect(auth_find(a, hash_of(1), false, &found));
+	cr_expect(auth_find(a, hash_of(2), true, &found),
+		"nothing new can be learned");
+	cr_expect_not(found.active);
 	auth_free(&a);
 }
 
@@ -102,8 +105,8 @@ Test(auth, remembers_nothing_without_a_time_to_live)
 
 	auth_remember(a, hash_of(1), &active);
 	auth_remember(a, hash_of(2), &unknown);
-	cr_expect_not(auth_find(a, hash_of(1), &found));
-	cr_expect_not(auth_find(a, hash_of(2), &found));
+	cr_expect_not(auth_find(a, hash_of(1), false, &found));
+	cr_expect_not(auth_find(a, hash_of(2), false, &found));
 	auth_free(&a);
 }
 
@@ -118,9 +121,9 @@ Test(auth, lets_refused_keys_push_out_no_good_one)
 	for (uint8_t i = 3; i < 100; i++)
 		auth_remember(a, hash_of(i), &unknown);
 	for (uint8_t i = 0; i < 3; i++)
-		cr_expect(auth_find(a, hash_of(i), &found), "%u", i);
-	cr_expect(auth_find(a, hash_of(99), &found));
-	cr_expect_not(auth_find(a, hash_of(3), &found));
+		cr_expect(auth_find(a, hash_of(i), false, &found), "%u", i);
+	cr_expect(auth_find(a, hash_of(99), false, &found));
+	cr_expect_not(auth_find(a, hash_of(3), false, &found));
 	auth_free(&a);
 }
 
