@@ -140,9 +140,10 @@ static void on_deadline(evutil_socket_t fd, short what, void *arg)
 	event_base_loopbreak(self.base);
 }
 
-/* Produced, sent and taken by the logger's own slot. */
+/* Produced, sent and taken by the logger's own slot; publish_held follows. */
 static void adopt_more(unsigned slot, unsigned c, uint64_t rows)
 {
+	shm_ev_held_add(c, (int64_t)rows);
 	metric_add(M_EV_PRODUCED_AUDIT + c, rows);
 	shm_ev_sent_add(c, (int64_t)rows);
 	shm_ev_taken_set(slot, c, shm_ev_taken(slot, c) + rows);
@@ -254,6 +255,7 @@ static void adopt(unsigned slot, unsigned c)
 
 	if (lost < before) /* a torn end was cut then */
 		lost = before;
+	shm_ev_held_add(c, (int64_t)lost); /* until publish_held */
 	metric_add(M_EV_PRODUCED_AUDIT + c,
 		rows + lost - metric_slot(slot, M_EV_PRODUCED_AUDIT + c));
 	shm_ev_sent_add(c, (int64_t)(rows + lost - shm_ev_sent(slot, c)));
