@@ -3,11 +3,11 @@
  * its game, and the stored strategy, compiled.
  *
  * An entry is good while the generation of its objects stands (shm.h, bumped
- * by whoever changes them) and for at most 5 s, or
- * 15 minutes while Postgres is away.  One load serves everyone who
- * waits for it; what does not exist is not remembered.  Bounded, by entries
- * and, for programs, by dsl.program_cache_bytes: the entry used longest ago
- * goes first, and a program larger than that is not kept.
+ * by whoever changes them) and for at most 5 s, or 15 minutes while Postgres
+ * is away.  One load serves everyone who waits for it; what does not exist is
+ * not remembered.  Bounded, by entries and, for programs, by
+ * dsl.program_cache_bytes: the entry used longest ago goes first, and a
+ * program larger than that is not kept.
  *
  * Values are immutable and counted: whoever got one holds it until
  * svc_*_unref, whatever the cache does meanwhile.
