@@ -170,7 +170,9 @@ INSERT INTO userpoints (id, created_at, points, "userId", "taskId")
 SELECT gen_random_uuid(), now(), 10, u.id, t.id FROM users u, tasks t
 WHERE t."externalTaskId" IN ('t1', 't2');
 INSERT INTO wallettransactions (id, "transactionType", points, "walletId")
-SELECT gen_random_uuid(), 'AssignPoints', 10, "userId" FROM userpoints;
+-- one id for the two as we write them; u4 and u5 are as the reference does
+SELECT CASE WHEN "userId" < @{[user(4)]} THEN id ELSE gen_random_uuid() END,
+	'AssignPoints', 10, "userId" FROM userpoints;
 SQL
 
 sub verify {
@@ -193,19 +195,119 @@ UPDATE wallet SET "pointsBalance" = "pointsBalance" - 7;
 SQL
 verify(0, undef, 'so does a conversion');
 
+# What no trigger and no foreign key sees, one at a time; then all is put back.
+my @kept = qw(userpoints wallettransactions wallet users gamed.agg_user_task
+	gamed.agg_task);
+my ($new, $none) = map { "00000000-0000-4000-8000-00000000030$_" } 1, 2;
+
+sub unseen {
+	$pg->psql(join ";\n", 'BEGIN',
+		'SET LOCAL session_replication_role = replica', @_, 'COMMIT');
+	return;
+}
+
+sub copy_of { return 'copy_of_' . $_[0] =~ s/.*[.]//r }
+
+sub entry {
+	my ($type, $points, $wallet) = @_;
+	return 'INSERT INTO wallettransactions (id, "transactionType", points, '
+		. "\"walletId\") VALUES ('$new', $type, $points, $wallet)";
+}
+
+sub more {
+	my ($table, $points, $u, $where) = @_;
+	my $of = $table eq 'userpoints' ? 'userId' : 'walletId';
+	return "UPDATE $table SET points = points + $points WHERE id = (SELECT "
+		. "min(id::text)::uuid FROM $table WHERE \"$of\" = "
+		. user($u) . " AND $where)";
+}
+
+# Each user has two awards on one task, and three ledger rows of awards.
+$pg->psql(<<"SQL");
+INSERT INTO userpoints (id, created_at, points, "userId", "taskId")
+SELECT gen_random_uuid(), now(), 10, id, @{[task(1)]} FROM users;
+INSERT INTO wallettransactions (id, "transactionType", points, "walletId")
+SELECT CASE WHEN "userId" < @{[user(4)]} THEN id ELSE gen_random_uuid() END,
+	'AssignPoints', 10, "userId" FROM userpoints
+WHERE created_at = (SELECT max(created_at) FROM userpoints);
+UPDATE wallet SET "pointsBalance" = "pointsBalance" + 10;
+SQL
+$pg->psql("CREATE TABLE @{[copy_of($_)]} AS TABLE $_") for @kept;
+verify(0, qr/ 10 awards, 20 ledger rows, 0 differences/, 'two awards a user');
+
+my $is_award = q("transactionType" = 'AssignPoints');
+my $has_award = "$is_award AND id IN (SELECT id FROM userpoints)";
+my $first = 'id = (SELECT id FROM userpoints WHERE "userId" = ' . user(1)
+	. ' ORDER BY id LIMIT 1)';
+for my $d (
+	['an award of nobody', 'INSERT INTO userpoints (id, points, "taskId") '
+		. "VALUES ('$new', 5, " . task(1) . ')', 1,
+		qr/^award task=\S+ id=$new: expected a user, found none$/m],
+	['an award of no user there is', 'INSERT INTO userpoints (id, points, '
+		. "\"userId\") VALUES ('$new', 5, '$none')", 1,
+		qr/^award id=$new: expected a user, found user $none, who/m],
+	['an award that lost its user', "UPDATE userpoints SET \"userId\" = NULL "
+		. "WHERE $first", 5, qr/^award user=u1 .*a user, found none$/m],
+	['a ledger row of no wallet', entry(q('AssignPoints'), 5, 'NULL'), 1,
+		qr/^ledger id=$new: expected a wallet, found none$/m],
+	['a ledger row of no wallet there is',
+		entry(q('AssignPoints'), 5, "'$none'"), 1,
+		qr/^ledger id=$new: expected a wallet, found wallet $none, which/m],
+	['a wallet of no user there is', "INSERT INTO wallet (id, \"userId\") "
+		. "VALUES ('$new', '$none')", 1,
+		qr/^wallet id=$new: expected a user, found user $none, who/m],
+	['a ledger row of another type', entry(q('Bogus'), 0, user(1)), 1,
+		qr/^ledger user=u1 id=$new: expected Assign.* found Bogus$/m],
+	['a ledger row of no type', entry('NULL', 0, user(1)), 1,
+		qr/^ledger user=u1 id=$new: expected .* found no type$/m],
+	['points that moved between two of our awards', [
+		more('userpoints', 1, 1, 'true'),
+		more('userpoints', -1, 1, 'points = 10')],
+		4, qr/^award user=u1 .*Points of 11 points for.*Points of 10 /m],
+	['points that moved between two awards of the reference', [
+		more('userpoints', 1, 4, 'true'),
+		more('userpoints', -1, 4, 'points = 10')],
+		2, qr/^ledger user=u4: expected 1 rows of 11 points, found 0 rows$/m],
+	['points that moved between two ledger rows of ours', [
+		more('wallettransactions', 1, 1, $has_award),
+		more('wallettransactions', -1, 1, "$has_award AND points = 10")],
+		3, qr/^award user=u1 .*Points of 10 points for.*Points of 11 /m],
+	['points that moved between two ledger rows of the reference', [
+		more('wallettransactions', 1, 5, $is_award),
+		more('wallettransactions', -1, 5, "$is_award AND points = 10")],
+		1, qr/^ledger user=u5: expected 2 rows of 10 p.*found 1 rows$/m],
+	['a ledger row in the wallet of another', ['UPDATE wallettransactions '
+		. 'SET "walletId" = ' . user(2) . " WHERE $first"], 3,
+		qr/^award user=u1 .* user @{[user(1) =~ tr{'}{}dr]}, found .* user /m],
+	['an award that is a conversion', ['UPDATE wallettransactions SET '
+		. "\"transactionType\" = 'ConvertPointsToCoins' WHERE $first"], 3,
+		qr/^award user=u1 .* found ConvertPointsToCoins of 10 points/m],
+	['a task', 'UPDATE gamed.agg_task SET points_sum = points_sum + 1 '
+		. 'WHERE task_id = ' . task(1), 1,
+		qr/^task task=\S+: .*"ps": 100\b.*"ps": 10[12]\b/m],
+) {
+	my ($what, $sql, $n, $like) = @$d;
+	unseen(ref $sql ? @$sql : $sql);
+	verify(1, $like, "$what is found");
+	verify(1, qr/, $n differences$/m, "$what: and only that");
+	unseen(map { ("DELETE FROM $_", "INSERT INTO $_ TABLE @{[copy_of($_)]}") }
+		@kept);
+}
+verify(0, qr/ 10 awards, 20 ledger rows, 0 differences/, 'all was put back');
+
 my @damage = (
 	['a wallet', 'UPDATE wallet SET "pointsBalance" = 99 WHERE "userId" = '
-		. user(1), qr/^wallet user=u1: expected 13 points, found 99/m],
+		. user(1), qr/^wallet user=u1: expected 23 points, found 99/m],
 	['a ledger row too many', 'INSERT INTO wallettransactions (id, '
 		. '"transactionType", points, "walletId") VALUES '
 		. "(gen_random_uuid(), 'AssignPoints', 0, " . user(2) . ')',
-		qr/^ledger user=u2: expected 2 rows, 20 p.*found 3 rows, 20/m],
+		qr/^ledger user=u2: expected 3 rows, 30 p.*found 4 rows, 30/m],
 	['an award without ledger row', 'INSERT INTO userpoints (id, points, '
 		. '"userId", "taskId") VALUES (gen_random_uuid(), 0, '
 		. user(3) . ', ' . task(1) . ')',
-		qr/^ledger user=u3: expected 3 rows, .*found 2 rows/m],
+		qr/^ledger user=u3: expected 4 rows, .*found 3 rows/m],
 	['an aggregate', 'UPDATE gamed.agg_user_task SET n = 7 WHERE user_id = '
-		. user(4), qr/^user_task user=u4 task=\S+: .*"n": 1.*"n": 7/m],
+		. user(4), qr/^user_task user=u4 task=\S+: .*"n": 2.*"n": 7/m],
 	['a shard', 'DELETE FROM gamed.agg_task',
 		qr/^task task=\S+: expected .*found nothing/m],
 );

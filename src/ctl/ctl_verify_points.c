@@ -1,7 +1,8 @@
 /*
  * ctl_verify_points.c - `gamectl verify-points`: for every user the wallet
- * equals awards less conversions, the ledger has one row an award, and the
- * aggregates equal a count from scratch.  Exit status 1 on any difference.
+ * equals awards less conversions, the ledger has one row an award with the
+ * same points, and the aggregates equal a count from scratch; no row stands
+ * outside of that.  Exit status 1 on any difference.
  */
 #include "ctl/ctl.h"
 
@@ -22,6 +23,8 @@ static void print_text(void *arg UNUSED, const struct store_difference *d)
 		ctl_print(" user=%s", d->user);
 	if (d->task)
 		ctl_print(" task=%s", d->task);
+	if (d->id)
+		ctl_print(" id=%s", d->id);
 	ctl_print(": expected %s, found %s\n", or_none(d->expected),
 		or_none(d->found));
 }
@@ -34,6 +37,7 @@ static void print_json(void *arg UNUSED, const struct store_difference *d)
 	json_out_kv_cstr(o, "kind", d->kind);
 	json_out_kv_str(o, "user", str_from(d->user));
 	json_out_kv_str(o, "task", str_from(d->task));
+	json_out_kv_str(o, "id", str_from(d->id));
 	json_out_kv_str(o, "expected", str_from(d->expected));
 	json_out_kv_str(o, "found", str_from(d->found));
 	ctl_line_end(&l);

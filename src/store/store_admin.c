@@ -425,38 +425,85 @@ int store_apikey_revoke(struct db_sync *db, const char *prefix,
 
 #define BOOKS_CURSOR "DECLARE books NO SCROLL CURSOR FOR "
 
-/* Every cursor returns kind, user, task, expected, found. */
+/* Every cursor returns kind, user, task, id, expected, found. */
 static const char *const books_sql[] = {
-	/* wallet = awards - conversions; ledger = awards */
+	/*
+	 * By user: wallet = awards - conversions, ledger = awards.  Awards that
+	 * went with their task are known by number and sum only, so among the
+	 * rows of some points the ledger may have more, but never fewer, than
+	 * there are awards.
+	 */
 	BOOKS_CURSOR
-	"WITH award AS (SELECT \"userId\" AS user_id, count(*) AS n, "
-	"coalesce(sum(points), 0) AS points FROM public.userpoints "
-	"WHERE \"userId\" IS NOT NULL GROUP BY 1), "
-	"entry AS (SELECT w.\"userId\" AS user_id, "
-	"count(*) FILTER (WHERE t.\"transactionType\" = 'AssignPoints') AS n, "
-	"coalesce(sum(t.points) FILTER (WHERE t.\"transactionType\" = "
-	"'AssignPoints'), 0) AS points, "
-	"coalesce(sum(t.points) FILTER (WHERE t.\"transactionType\" = "
-	"'ConvertPointsToCoins'), 0) AS spent "
+	"WITH heap AS (SELECT user_id, points, "
+	"count(*) FILTER (WHERE what = 'award') AS n, "
+	"count(*) FILTER (WHERE what = 'AssignPoints') AS entry_n, "
+	"count(*) FILTER (WHERE what = 'ConvertPointsToCoins') AS spent_n "
+	"FROM (SELECT \"userId\", points, 'award' FROM public.userpoints "
+	"WHERE \"userId\" IS NOT NULL UNION ALL "
+	"SELECT w.\"userId\", t.points, t.\"transactionType\" "
 	"FROM public.wallettransactions t "
-	"JOIN public.wallet w ON w.id = t.\"walletId\" GROUP BY 1), "
-	"book AS (SELECT u.\"externalUserId\" AS ext, "
+	"JOIN public.wallet w ON w.id = t.\"walletId\" "
+	"WHERE t.\"transactionType\" IN ('AssignPoints', "
+	"'ConvertPointsToCoins')) q (user_id, points, what) GROUP BY 1, 2), "
+	"total AS (SELECT user_id, sum(n) AS n, sum(n * points) AS points, "
+	"sum(entry_n) AS entry_n, sum(entry_n * points) AS entry_points, "
+	"sum(spent_n * points) AS spent FROM heap GROUP BY 1), "
+	"book AS (SELECT u.id, u.\"externalUserId\" AS ext, "
 	"coalesce(w.\"pointsBalance\", 0) AS balance, "
-	"coalesce(a.n, 0) + coalesce(r.n, 0) AS n, "
-	"coalesce(a.points, 0) + coalesce(r.points_sum, 0) AS points, "
-	"coalesce(e.n, 0) AS entry_n, coalesce(e.points, 0) AS entry_points, "
-	"coalesce(e.spent, 0) AS spent FROM public.users u "
+	"coalesce(t.n, 0) + coalesce(r.n, 0) AS n, "
+	"coalesce(t.points, 0) + coalesce(r.points_sum, 0) AS points, "
+	"coalesce(t.entry_n, 0) AS entry_n, "
+	"coalesce(t.entry_points, 0) AS entry_points, "
+	"coalesce(t.spent, 0) AS spent FROM public.users u "
 	"LEFT JOIN public.wallet w ON w.\"userId\" = u.id "
-	"LEFT JOIN award a ON a.user_id = u.id "
-	"LEFT JOIN entry e ON e.user_id = u.id "
+	"LEFT JOIN total t ON t.user_id = u.id "
 	"LEFT JOIN gamed.removed_awards r ON r.user_id = u.id) "
-	"SELECT v.kind, b.ext, NULL, v.expected, v.found FROM book b, "
+	"SELECT v.kind, b.ext, NULL, NULL, v.expected, v.found FROM book b, "
 	"LATERAL (VALUES ('wallet', format('%s points', b.points - b.spent), "
 	"format('%s points', b.balance), "
 	"abs(b.balance - (b.points - b.spent)::float8) > 1e-6), "
 	"('ledger', format('%s rows, %s points', b.n, b.points), "
 	"format('%s rows, %s points', b.entry_n, b.entry_points), "
 	"b.n <> b.entry_n OR b.points <> b.entry_points)) "
+	"AS v (kind, expected, found, bad) WHERE v.bad "
+	"UNION ALL SELECT 'ledger', b.ext, NULL, NULL, "
+	"format('%s rows of %s points', h.n, coalesce(h.points::text, 'no')), "
+	"format('%s rows', h.entry_n) "
+	"FROM heap h JOIN book b ON b.id = h.user_id WHERE h.n > h.entry_n "
+	"AND b.n = b.entry_n AND b.points = b.entry_points "
+	"UNION ALL SELECT 'wallet', NULL, NULL, w.id::text, 'a user', "
+	"format('user %s, who does not exist', w.\"userId\") "
+	"FROM public.wallet w LEFT JOIN public.users u ON u.id = w.\"userId\" "
+	"WHERE u.id IS NULL",
+
+	/*
+	 * By row.  An award of ours and its ledger row have one id; those that
+	 * the reference wrote have two and nothing that relates them.
+	 */
+	BOOKS_CURSOR
+	"SELECT v.kind, coalesce(u.\"externalUserId\", "
+	"x.\"externalUserId\"), p.\"taskId\", coalesce(p.id, t.id), "
+	"v.expected, v.found FROM public.userpoints p "
+	"FULL JOIN public.wallettransactions t ON t.id = p.id "
+	"LEFT JOIN public.users u ON u.id = p.\"userId\" "
+	"LEFT JOIN public.wallet w ON w.id = t.\"walletId\" "
+	"LEFT JOIN public.users x ON x.id = w.\"userId\", "
+	"LATERAL (VALUES ('award', 'a user', coalesce('user ' || "
+	"p.\"userId\" || ', who does not exist', 'none'), "
+	"p.id IS NOT NULL AND u.id IS NULL), "
+	"('ledger', 'a wallet', coalesce('wallet ' || t.\"walletId\" || "
+	"', which does not exist', 'none'), "
+	"t.id IS NOT NULL AND w.id IS NULL), "
+	"('ledger', 'AssignPoints or ConvertPointsToCoins', "
+	"coalesce(t.\"transactionType\", 'no type'), "
+	"t.id IS NOT NULL AND (t.\"transactionType\" IN ('AssignPoints', "
+	"'ConvertPointsToCoins')) IS NOT TRUE), "
+	"('award', format('AssignPoints of %s points for user %s', "
+	"coalesce(p.points::text, 'no'), p.\"userId\"), "
+	"format('%s of %s points for user %s', t.\"transactionType\", "
+	"coalesce(t.points::text, 'no'), w.\"userId\"), "
+	"p.id = t.id AND (t.\"transactionType\" = 'ConvertPointsToCoins' OR "
+	"p.points IS DISTINCT FROM t.points OR p.\"userId\" <> w.\"userId\"))) "
 	"AS v (kind, expected, found, bad) WHERE v.bad",
 
 	BOOKS_CURSOR
@@ -471,7 +518,7 @@ static const char *const books_sql[] = {
 	"WHERE \"taskId\" IS NOT NULL AND \"userId\" IS NOT NULL) q "
 	"GROUP BY 1, 2) "
 	"SELECT 'user_task', us.\"externalUserId\", coalesce(w.t, a.t), "
-	"to_jsonb(w) - 't' - 'u', to_jsonb(a) - 't' - 'u' FROM want w "
+	"NULL, to_jsonb(w) - 't' - 'u', to_jsonb(a) - 't' - 'u' FROM want w "
 	"FULL JOIN (SELECT task_id AS t, user_id AS u, n, points_n AS pn, "
 	"points_sum AS ps, first_at AS f, last_at AS l, prev_at AS p, "
 	"minutes_n AS mn, minutes_sum AS ms FROM gamed.agg_user_task) a "
@@ -489,7 +536,7 @@ static const char *const books_sql[] = {
 	"created_at, gamed.minutes_of(data) AS m FROM public.userpoints "
 	"WHERE \"taskId\" IS NOT NULL AND \"userId\" IS NOT NULL) q GROUP BY "
 	"1) "
-	"SELECT 'task', NULL, coalesce(w.t, a.t), to_jsonb(w) - 't', "
+	"SELECT 'task', NULL, coalesce(w.t, a.t), NULL, to_jsonb(w) - 't', "
 	"to_jsonb(a) - 't' FROM want w "
 	"FULL JOIN (SELECT task_id AS t, sum(n)::bigint AS n, "
 	"sum(points_n)::bigint AS pn, sum(points_sum)::bigint AS ps, "
@@ -541,8 +588,9 @@ static int report_differences(struct db_sync *db, const char *cursor_sql,
 			d.kind = text(res, i, 0);
 			d.user = text(res, i, 1);
 			d.task = text(res, i, 2);
-			d.expected = text(res, i, 3);
-			d.found = text(res, i, 4);
+			d.id = text(res, i, 3);
+			d.expected = text(res, i, 4);
+			d.found = text(res, i, 5);
 			cb(arg, &d);
 		}
 		b->differences += rows;

@@ -89,12 +89,20 @@ int store_apikey_revoke(struct db_sync *db, const char *prefix,
 
 /* ---- the books ---- */
 
-/* One row that does not agree. */
+/*
+ * One thing that does not agree:
+ *   wallet     a user's balance; a wallet (id) without user
+ *   ledger     a user's rows, or as many of some points; a row (id) without
+ *              wallet or of an unknown type
+ *   award      one (id) without user, or unlike the ledger row of its id
+ *   user_task, task: an aggregate
+ */
 struct store_difference {
-	const char *kind;     /* wallet, ledger, user_task, task */
-	const char *user;     /* external user id; NULL for kind task */
-	const char *task;     /* task id; NULL for kinds wallet and ledger */
-	const char *expected; /* counted from the awards */
+	const char *kind;
+	const char *user; /* external user id, or NULL */
+	const char *task; /* task id, or NULL */
+	const char *id;   /* of the row where it is one, or NULL */
+	const char *expected;
 	const char *found;
 };
 

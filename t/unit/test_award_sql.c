@@ -97,8 +97,8 @@ static int award(struct db_sync *db, struct award *w, int cnt)
 static void tell(void *arg, const struct store_difference *d)
 {
 	(void)arg;
-	fprintf(stderr, "%s user=%s task=%s: expected %s, found %s\n", d->kind,
-		d->user, d->task, d->expected, d->found);
+	fprintf(stderr, "%s user=%s task=%s id=%s: expected %s, found %s\n",
+		d->kind, d->user, d->task, d->id, d->expected, d->found);
 }
 
 static int64_t differences(struct db_sync *db)
