@@ -247,7 +247,8 @@ sub memory_is_kept {
 
 # Awards as many as asked for, by SQL.
 sub fill {
-	my ($game, $task, $users, $each) = @_;
+	my ($game, $task, $users, $each, $note) = @_;
+	$note //= 900;
 	sql(<<"SQL");
 insert into users (id, created_at, updated_at, "externalUserId")
 select gen_random_uuid(), now(), now(), '$task-' || i
@@ -255,7 +256,7 @@ from generate_series(1, $users) i;
 insert into userpoints (id, created_at, updated_at, points, data, description,
 	"userId", "taskId", "caseName")
 select gen_random_uuid(), clock_timestamp(), now(), 5,
-	jsonb_build_object('note', repeat('n', 900)), 'd', u.id, t.id, 'Case'
+	jsonb_build_object('note', repeat('n', $note)), 'd', u.id, t.id, 'Case'
 from users u, tasks t, generate_series(1, $each)
 where u."externalUserId" like '$task-%' and t."externalTaskId" = '$task'
 	and t."gameId" = '$game';
@@ -310,6 +311,39 @@ subtest 'a listing of 20,000 awards' => sub {
 	close $sock;
 	ok(Gamed::Daemon::eventually(sub { listings() == 0 }),
 		'the listing of one who left ends');
+};
+
+subtest 'points of 30,000 users' => sub {
+	my $wide = game('wide');
+	task($wide, 'wide');
+	task($wide, 'nobody');
+	fill($wide, 'wide', 30_000, 1, 1);
+	sql('analyze');
+	my $base = "/api/v1/games/$wide";
+	my $before = memory('VmHWM');
+
+	for my $path ("$base/points", "$base/tasks/wide/points") {
+		my $r = listing($path);
+		is($r->{status}, 200, $path) or diag $r->{content};
+		my $users = $JSON->decode($r->{content});
+		if (ref $users eq 'HASH') {
+			is_deeply([ map { $_->{externalTaskId} } @{ $users->{task} } ],
+				[ 'wide', 'nobody' ], 'both tasks');
+			is_deeply($users->{task}[1]{points}, [], 'one without awards');
+			$users = $users->{task}[0]{points};
+		}
+		my %seen = map { $_->{externalUserId} => 1 } @$users;
+		is(scalar @$users, 30_000, 'an aggregate for each user');
+		is(scalar(keys %seen), 30_000, 'each of them once');
+		is(scalar(grep { $_->{points} != 5 || $_->{timesAwarded} != 1 }
+			@$users), 0, 'their sums');
+	}
+	SKIP: {
+		skip 'the address sanitizer keeps what is freed', 1
+			if memory_is_kept();
+		cmp_ok(memory('VmHWM') - $before, '<', 2048,
+			'the worker has not grown: ' . memory('VmHWM') . ' kB');
+	}
 };
 
 subtest 'clients that leave' => sub {

@@ -1,10 +1,12 @@
 /*
- * api_points.c - points read back (api-endpoints.md 14, 16 to 18).  Runs in
+ * api_points.c - points read back (api-endpoints.md 14, 16 to 18).  Those of
+ * a game and of a task have a row for each user and are streamed.  Runs in
  * workers.
  */
 #include "api/api.h"
 #include "api/api_auth.h"
 #include "api/api_common.h"
+#include "api/api_rows.h"
 #include "api/api_show.h"
 #include "api/api_valid.h"
 #include "http/http_reply.h"
@@ -21,6 +23,12 @@ struct points_call {
 	struct str game_external; /* copy in the arena */
 	int64_t game_created_us;
 	struct str task, user; /* of the path; p NULL: not in it */
+
+	/* of a listing */
+	struct api_rows rows;
+	bool has_begun;       /* there was a row */
+	bool in_task;         /* a task of the game is open: */
+	struct buf open_task; /* this one */
 };
 
 static void show_aggregate(struct json_out *o, const struct store_points *p)
@@ -32,55 +40,106 @@ static void show_aggregate(struct json_out *o, const struct store_points *p)
 	json_out_obj_end(o);
 }
 
-static void on_game_points(struct store_op *op, const struct db_reply *rep)
+static void begin(struct points_call *c)
+{
+	struct json_out *o = &c->rows.out;
+
+	c->has_begun = true;
+	if (c->task.p != NULL) {
+		json_out_arr(o);
+		return;
+	}
+	json_out_obj(o);
+	json_out_kv_str(o, "externalGameId", c->game_external);
+	json_out_key(o, "created_at");
+	api_show_time(o, c->game_created_us, CLOCK_TS_SP);
+	json_out_key(o, "task");
+	json_out_arr(o);
+}
+
+static void close_task(struct points_call *c)
+{
+	if (!c->in_task)
+		return;
+	json_out_arr_end(&c->rows.out);
+	json_out_obj_end(&c->rows.out);
+	c->in_task = false;
+}
+
+static void open_task(struct points_call *c, struct str task)
+{
+	struct json_out *o = &c->rows.out;
+
+	if (c->task.p != NULL ||
+		(c->in_task && str_eq(buf_str(&c->open_task), task)))
+		return;
+	close_task(c);
+	buf_reset(&c->open_task);
+	buf_add_str(&c->open_task, task);
+	c->in_task = true;
+	json_out_obj(o);
+	json_out_kv_str(o, "externalTaskId", task);
+	json_out_key(o, "points");
+	json_out_arr(o);
+}
+
+static void on_row(struct store_op *op, const struct db_res *row)
 {
 	struct points_call *c = op->arg;
-	struct str task = {NULL, 0};
-	struct json_out o;
-	struct buf b;
-	int rows;
+	struct store_points p;
 
-	if (rep->outcome != DB_OK) {
-		api_reply_db(c->req, rep);
+	store_points_row(row, 0, &p);
+	if (!c->has_begun)
+		begin(c);
+	open_task(c, p.task);
+	if (p.user.p != NULL)
+		show_aggregate(&c->rows.out, &p);
+	api_rows_push(&c->rows);
+}
+
+static void end_listing(struct points_call *c)
+{
+	close_task(c);
+	json_out_arr_end(&c->rows.out);
+	if (c->task.p == NULL)
+		json_out_obj_end(&c->rows.out);
+}
+
+static void no_task(struct points_call *c)
+{
+	http_reply_error(c->req, 404, "task %.*s does not exist in this game",
+		STR_ARG(c->task));
+}
+
+static void on_end(struct store_op *op, const struct db_reply *rep)
+{
+	struct points_call *c = op->arg;
+	bool is_whole = rep->outcome == DB_OK;
+
+	if (c->has_begun && is_whole)
+		end_listing(c);
+	buf_fini(&c->open_task);
+	if (c->has_begun || !is_whole) {
+		api_rows_end(&c->rows, rep);
 		return;
 	}
-	rows = db_res_rows(rep->res[0]);
-	if (rows == 0) {
+	api_rows_drop(&c->rows);
+	if (c->task.p != NULL)
+		no_task(c);
+	else
 		http_reply_error(c->req, 404, "the game has no tasks");
-		return;
-	}
-	buf_init(&b, 0);
-	json_out_init(&o, &b);
-	json_out_obj(&o);
-	json_out_kv_str(&o, "externalGameId", c->game_external);
-	json_out_key(&o, "created_at");
-	api_show_time(&o, c->game_created_us, CLOCK_TS_SP);
-	json_out_key(&o, "task");
-	json_out_arr(&o);
-	for (int i = 0; i < rows; i++) {
-		struct store_points p;
+}
 
-		store_points_row(rep->res[0], i, &p);
-		if (task.p == NULL || !str_eq(task, p.task)) {
-			if (task.p != NULL) {
-				json_out_arr_end(&o);
-				json_out_obj_end(&o);
-			}
-			task = p.task;
-			json_out_obj(&o);
-			json_out_kv_str(&o, "externalTaskId", task);
-			json_out_key(&o, "points");
-			json_out_arr(&o);
-		}
-		if (p.user.p != NULL)
-			show_aggregate(&o, &p);
-	}
-	json_out_arr_end(&o);
-	json_out_obj_end(&o);
-	json_out_arr_end(&o);
-	json_out_obj_end(&o);
-	http_reply_json(c->req, 200, &b);
-	buf_fini(&b);
+static void list(struct points_call *c)
+{
+	buf_init(&c->open_task, 0);
+	store_op_init(&c->op, on_end, c);
+	api_rows_init(&c->rows, c->req, &c->op.job);
+	if (c->task.p != NULL)
+		store_points_of_task(
+			&c->op, c->app->db, &c->game_id, c->task, on_row);
+	else
+		store_points_of_game(&c->op, c->app->db, &c->game_id, on_row);
 }
 
 static void on_user_points(struct store_op *op, const struct db_reply *rep)
@@ -118,41 +177,6 @@ static void on_user_points(struct store_op *op, const struct db_reply *rep)
 	buf_fini(&b);
 }
 
-static bool has_task(struct points_call *c, const struct db_res *res)
-{
-	if (db_res_rows(res) > 0)
-		return true;
-	http_reply_error(c->req, 404, "task %.*s does not exist in this game",
-		STR_ARG(c->task));
-	return false;
-}
-
-static void on_task_points(struct store_op *op, const struct db_reply *rep)
-{
-	struct points_call *c = op->arg;
-	struct store_points p;
-	struct json_out o;
-	struct buf b;
-
-	if (rep->outcome != DB_OK) {
-		api_reply_db(c->req, rep);
-		return;
-	}
-	if (!has_task(c, rep->res[0]))
-		return;
-	buf_init(&b, 0);
-	json_out_init(&o, &b);
-	json_out_arr(&o);
-	for (int i = 0; i < db_res_rows(rep->res[0]); i++) {
-		store_points_row(rep->res[0], i, &p);
-		if (p.user.p != NULL)
-			show_aggregate(&o, &p);
-	}
-	json_out_arr_end(&o);
-	http_reply_json(c->req, 200, &b);
-	buf_fini(&b);
-}
-
 static void on_task_user_points(struct store_op *op, const struct db_reply *rep)
 {
 	struct points_call *c = op->arg;
@@ -164,8 +188,10 @@ static void on_task_user_points(struct store_op *op, const struct db_reply *rep)
 		api_reply_db(c->req, rep);
 		return;
 	}
-	if (!has_task(c, rep->res[0]))
+	if (db_res_rows(rep->res[0]) == 0) {
+		no_task(c);
 		return;
+	}
 	store_points_row(rep->res[0], 0, &p);
 	if (p.user.p == NULL) {
 		http_reply_error(c->req, 404,
@@ -181,18 +207,6 @@ static void on_task_user_points(struct store_op *op, const struct db_reply *rep)
 	buf_fini(&b);
 }
 
-static void read_task(struct points_call *c)
-{
-	if (c->user.p != NULL) {
-		store_op_init(&c->op, on_task_user_points, c);
-		store_points_of_task_user(
-			&c->op, c->app->db, &c->game_id, c->task, c->user);
-	} else {
-		store_op_init(&c->op, on_task_points, c);
-		store_points_of_task(&c->op, c->app->db, &c->game_id, c->task);
-	}
-}
-
 static void on_open(struct svc_game_open *open, enum svc_open res,
 	const struct store_game *game)
 {
@@ -202,19 +216,18 @@ static void on_open(struct svc_game_open *open, enum svc_open res,
 		api_reply_open(c->req, res);
 		return;
 	}
-	if (c->task.p != NULL) {
-		read_task(c);
-		return;
-	}
-	if (c->user.p != NULL) {
+	if (c->user.p == NULL) {
+		c->game_external = api_keep(c->req, game->external_id);
+		c->game_created_us = game->created_us;
+		list(c);
+	} else if (c->task.p != NULL) {
+		store_op_init(&c->op, on_task_user_points, c);
+		store_points_of_task_user(
+			&c->op, c->app->db, &c->game_id, c->task, c->user);
+	} else {
 		store_op_init(&c->op, on_user_points, c);
 		store_points_of_user(&c->op, c->app->db, &c->game_id, c->user);
-		return;
 	}
-	c->game_external = api_keep(c->req, game->external_id);
-	c->game_created_us = game->created_us;
-	store_op_init(&c->op, on_game_points, c);
-	store_points_of_game(&c->op, c->app->db, &c->game_id);
 }
 
 void api_points_get(struct http_req *req)

@@ -14,11 +14,11 @@ static const struct db_stmt points_of_game = {.name = "points_of_game",
 	       "where t.\"gameId\" = $1 "
 	       "order by t.created_at, t.id, s.\"externalUserId\""};
 
-void store_points_of_game(
-	struct store_op *op, struct db_pool *db, const struct uuid *game_id)
+void store_points_of_game(struct store_op *op, struct db_pool *db,
+	const struct uuid *game_id, store_row_cb row_cb)
 {
 	store_op_uuid(op, game_id);
-	store_op_run(op, db, DB_LANE_READ, &points_of_game);
+	store_op_stream(op, db, &points_of_game, row_cb);
 }
 
 static void read_row(
@@ -90,11 +90,12 @@ static const struct db_stmt points_of_task = {.name = "points_of_task",
 	       "order by s.\"externalUserId\""};
 
 void store_points_of_task(struct store_op *op, struct db_pool *db,
-	const struct uuid *game_id, struct str external_task)
+	const struct uuid *game_id, struct str external_task,
+	store_row_cb row_cb)
 {
 	store_op_uuid(op, game_id);
 	store_op_text(op, external_task);
-	store_op_run(op, db, DB_LANE_READ, &points_of_task);
+	store_op_stream(op, db, &points_of_task, row_cb);
 }
 
 static const struct db_stmt points_of_task_user = {

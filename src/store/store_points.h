@@ -1,7 +1,7 @@
 /*
  * store_points.h - points as the API reads them back, from the maintained
  * aggregates: one query each, cost by users and tasks, not by awards; and the
- * listings of every award, which are streamed.
+ * listings of every award.  What grows with the users is streamed.
  */
 #ifndef STORE_STORE_POINTS_H
 #define STORE_STORE_POINTS_H
@@ -13,9 +13,10 @@ struct store_points {
 	int64_t points, times;
 };
 
-/* One row per (task, user), grouped by task; no row: the game has no task. */
-void store_points_of_game(
-	struct store_op *op, struct db_pool *db, const struct uuid *game_id);
+/* Rows one by one, one per (task, user), grouped by task; no row: the game has
+ * no task. */
+void store_points_of_game(struct store_op *op, struct db_pool *db,
+	const struct uuid *game_id, store_row_cb row_cb);
 void store_points_row(
 	const struct db_res *res, int row, struct store_points *p_r);
 
@@ -35,7 +36,8 @@ bool store_user_points_row(
 
 /* As store_points_of_game with one task; no row: no such task. */
 void store_points_of_task(struct store_op *op, struct db_pool *db,
-	const struct uuid *game_id, struct str external_task);
+	const struct uuid *game_id, struct str external_task,
+	store_row_cb row_cb);
 /* One row, whose user is missing when there is no award; no row: no task. */
 void store_points_of_task_user(struct store_op *op, struct db_pool *db,
 	const struct uuid *game_id, struct str external_task,
