@@ -42,6 +42,13 @@ sub gone {
 	return !grep { Gamed::Daemon::process_runs($_) } @_;
 }
 
+sub is_stopped { return Gamed::Daemon::_read("/proc/$_[0]/stat") =~ /\) T/ }
+
+sub touch {
+	open my $f, '>', $_[0] or die "$_[0]: $!";
+	return close $f;
+}
+
 # Death of one role: another process takes its place and is ready.
 sub replaced {
 	my ($d, $role, $cause, @old) = @_;
@@ -213,15 +220,66 @@ subtest 'S5: the master is killed while a worker hangs in a request' => sub {
 	within(2, 'all children are gone', sub { gone(@pids) });
 };
 
-subtest 'S5: a process that hangs has a timer of its own' => sub {
+subtest 'S5: the master is killed while a process is stopped' => sub {
 	my $d = Gamed::Daemon->start(pg => $pg);
 
-	# the signal that the kernel sends on the master's death
-	for my $role (@roles) {
-		my @old = $d->pids($role);
-		$d->kill(USR2 => $old[0]);
-		replaced($d, $role, 'signal=ALRM', @old);
+	for my $role (@roles, 'all') {
+		my @pids = $d->pids;
+		my @stopped = $role eq 'all' ? @pids : ($d->pids($role))[0];
+		$d->kill(STOP => @stopped);
+		ok(eventually(sub { @stopped == grep { is_stopped($_) } @stopped }),
+			"$role: stopped");
+		$d->expect_exit('KILL')->kill('KILL');
+		$d->await_exit;
+		within(2, "$role: all children are gone", sub { gone(@pids) });
+		$d = Gamed::Daemon->start(from => $d, pg => $pg);
+		served($d, "$role: a restart binds the same ports and serves");
 	}
+};
+
+# While a file is there no process of gamed but the master waits for an event
+# any more; each makes a file of its own when it hangs.
+sub hang_shim {
+	return Gamed::Shim->new($_[0], 'hang', <<'C');
+#define _GNU_SOURCE
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+int epoll_wait(int fd, struct epoll_event *ev, int max, int timeout)
+{
+	const char *file = getenv("TEST_HANG");
+	char name[16] = "", mine[256];
+	prctl(PR_GET_NAME, name);
+	if (strncmp(name, "gamed-", 6) == 0 && access(file, F_OK) == 0) {
+		snprintf(mine, sizeof(mine), "%s.%d", file, (int)getpid());
+		close(open(mine, O_CREAT | O_WRONLY, 0600));
+		for (;;)
+			pause();
+	}
+	return (int)syscall(SYS_epoll_pwait, fd, ev, max, timeout, NULL, 0);
+}
+C
+}
+
+subtest 'S5: the master is killed while all processes hang' => sub {
+	my $d = Gamed::Daemon->start(pg => $pg);
+	my $file = "$d->{dir}/hang";
+	my $shim = hang_shim($d->dir);
+
+	is($d->stop, 0, 'exit 0');
+	$d = Gamed::Daemon->start(from => $d,
+		env => { $shim->env, TEST_HANG => $file });
+	my @pids = $d->pids;
+	touch($file);
+	ok(eventually(sub { !grep { !-e "$file.$_" } @pids }), 'all hang');
+	$d->expect_exit('KILL')->kill('KILL');
+	$d->await_exit;
+	within(2, 'the timer of each ends it', sub { gone(@pids) });
 };
 
 subtest 'S4: stopped processes are replaced' => sub {
@@ -236,8 +294,6 @@ subtest 'S4: stopped processes are replaced' => sub {
 	is($d->metrics->{'gamed_child_restarts_total{reason="stuck",role="worker"}'}, 1,
 		'the cause is counted');
 };
-
-sub is_stopped { return Gamed::Daemon::_read("/proc/$_[0]/stat") =~ /\) T/ }
 
 subtest 'S4: nobody is killed for a time when all stood still' => sub {
 	my $d = Gamed::Daemon->start(pg => $pg, conf => { 'server.watchdog_s' => 2 });
@@ -307,11 +363,6 @@ int epoll_wait(int fd, struct epoll_event *ev, int max, int timeout)
 	return (int)syscall(SYS_epoll_pwait, fd, ev, max, timeout, NULL, 0);
 }
 C
-}
-
-sub touch {
-	open my $f, '>', $_[0] or die "$_[0]: $!";
-	return close $f;
 }
 
 subtest 'S3, D3: workers that do not become ready' => sub {

@@ -25,6 +25,10 @@
 /* A child that hangs when the master dies is ended by its own timer. */
 #define ORPHAN_MS 1800
 
+static struct {
+	pid_t master_pid;
+} self;
+
 const char *spawn_role_name(enum shm_role role)
 {
 	switch (role) {
@@ -146,25 +150,29 @@ static void reset_signals(enum shm_role role)
 }
 
 /* SIGALRM keeps its default action: the end. */
-static void on_orphaned(int sig UNUSED)
+static void on_continued(int sig UNUSED)
 {
 	struct itimerval t = {.it_value = {.tv_sec = ORPHAN_MS / 1000,
 				      .tv_usec = ORPHAN_MS % 1000 * 1000}};
 
-	setitimer(ITIMER_REAL, &t, NULL);
+	if (getppid() != self.master_pid)
+		setitimer(ITIMER_REAL, &t, NULL);
 }
 
 /*
  * The loop of a role sees EOF of the death pipe and leaves by itself; this
- * is for a loop that does not turn.
+ * is for a loop that does not turn.  SIGCONT, since a process that is stopped
+ * goes on with it: any other signal would wait, and the process keep ports
+ * and spool from a successor.
  */
 static void watch_master(pid_t master_pid)
 {
 	struct sigaction sa = {
-		.sa_handler = on_orphaned, .sa_flags = SA_RESTART};
+		.sa_handler = on_continued, .sa_flags = SA_RESTART};
 
-	sigaction(SIGUSR2, &sa, NULL);
-	if (prctl(PR_SET_PDEATHSIG, (unsigned long)SIGUSR2) < 0)
+	self.master_pid = master_pid;
+	sigaction(SIGCONT, &sa, NULL);
+	if (prctl(PR_SET_PDEATHSIG, (unsigned long)SIGCONT) < 0)
 		fatal("cannot watch the master");
 	if (getppid() != master_pid)
 		_exit(0); /* it died before prctl */
