@@ -4,13 +4,15 @@
 # counted as dropped, by the scrape, by gamectl ledger and by the table.
 use strict;
 use warnings;
+use Fcntl qw(LOCK_EX);
+use File::Temp qw(tempdir);
 use FindBin;
 use lib "$FindBin::Bin/lib";
 use JSON::PP ();
 use List::Util qw(sum0);
 use POSIX ();
 use Test::More;
-use Time::HiRes qw(sleep);
+use Time::HiRes qw(sleep time);
 
 use Gamed::Campaign;
 use Gamed::Daemon;
@@ -285,17 +287,35 @@ subtest 'a segment that cannot be read stays and is read later' => sub {
 	}), 'none is left');
 };
 
-subtest 'a second logger cannot have the spool' => sub {
+subtest 'a second server cannot have the directory' => sub {
+	my $from = time;
 	my $other = Gamed::Daemon->start(pg => $pg, migrate => 0, await => 0,
-		conf => { 'server.state_dir' => $d->dir,
-			'server.start_timeout_s' => 8 });
+		conf => { 'server.state_dir' => $d->dir });
 
-	ok($other->await_log(qr/the spool \S+ belongs to another process/),
-		'it says why');
-	$other->expect_exit('KILL')->kill('KILL');
-	$other->await_exit;
+	$other->expect_exit(1);
+	is($other->await_exit, 1, 'it ends with 1');
+	cmp_ok(time - $from, '<', 3, '... within 3 s');
+	like($other->log, qr/another server runs in server\.state_dir \Q$d->{dir}\E$/m,
+		'... and names the directory');
+	unlike($other->log, qr/logger/, '... before it starts anybody');
 	is(fail_runs(3), 3, 'the owner goes on');
 	settles('after');
+};
+
+subtest 'a logger cannot have the spool of another process' => sub {
+	my $dir = tempdir('gs.XXXXXX', DIR => '/tmp', CLEANUP => 1);
+
+	mkdir "$dir/spool" or die "$dir/spool: $!";
+	open my $lock, '>', "$dir/spool/lock" or die "$dir/spool/lock: $!";
+	flock $lock, LOCK_EX or die "flock: $!";
+	my $other = Gamed::Daemon->start(pg => $pg, migrate => 0, await => 0,
+		conf => { 'server.state_dir' => $dir });
+	ok($other->await_log(qr/the spool \S+ belongs to another process/),
+		'it says why');
+	close $lock;
+	ok($other->await_log(qr/logger is ready/), 'free again, it is taken');
+	$other->await_ready;
+	is($other->stop, 0, 'exit 0');
 };
 
 subtest 'rows that Postgres refused, put back' => sub {

@@ -25,6 +25,7 @@
 #include "master/notify.h"
 #include "master/privs.h"
 #include "master/spawn.h"
+#include "master/state.h"
 
 #define TICK_MS        1000
 #define SLEPT_MS       5000 /* no turn for so long: the machine was away */
@@ -547,8 +548,26 @@ static void stdin_from_null(void)
 		close(fd);
 }
 
+/*
+ * A second server in the same place would have no spool, and no logger.  A
+ * directory that is not there costs what the logger says, not the service.
+ */
+static int own_state_dir(struct err *err_r)
+{
+	if (state_lock(self.conf, err_r) == 0)
+		return 0;
+	if (err_r->code == ERR_CONFLICT)
+		return -1;
+	log_warnx("server.state_dir is not guarded against a second server: "
+		  "%s",
+		err_r->text);
+	return 0;
+}
+
 static int open_all(struct err *err_r)
 {
+	if (own_state_dir(err_r) < 0)
+		return -1;
 	if (spawn_env_open(&self.env, err_r) < 0)
 		return -1;
 	self.shm = shm_create(err_r);
