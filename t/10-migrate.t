@@ -326,7 +326,8 @@ like($err, qr/gx_strategydefinition_published/,
 	'one version of a name is published');
 $pg->psql('INSERT INTO wallettransactions (id) VALUES (gen_random_uuid())');
 for my $change ('UPDATE wallettransactions SET points = 1',
-	'DELETE FROM wallettransactions') {
+	'DELETE FROM wallettransactions', 'TRUNCATE wallettransactions',
+	'TRUNCATE wallet CASCADE') {
 	($rc, undef, $err) = $pg->psql_try($change);
 	like($err, qr/never changed/, "refused: $change");
 }

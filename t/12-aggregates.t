@@ -164,7 +164,7 @@ is($pg->psql($brute), '', 'and the aggregates equal a count');
 # ---- verify-points ---------------------------------------------------------
 
 $pg->psql(<<"SQL");
-TRUNCATE userpoints, wallettransactions, wallet, gamed.removed_awards;
+TRUNCATE userpoints, gamed.removed_awards;
 INSERT INTO wallet (id, "userId", "pointsBalance") SELECT id, id, 20 FROM users;
 INSERT INTO userpoints (id, created_at, points, "userId", "taskId")
 SELECT gen_random_uuid(), now(), 10, u.id, t.id FROM users u, tasks t

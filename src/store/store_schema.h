@@ -5,7 +5,7 @@
 #define STORE_STORE_SCHEMA_H
 
 /* The number of the last file under sql/. */
-#define SCHEMA_VERSION 9
+#define SCHEMA_VERSION 10
 
 /*
  * One row, one column.  In a database without our tables it fails with
