@@ -3,6 +3,7 @@
  * else (gamed(8)).
  */
 #include <getopt.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -84,6 +85,18 @@ static int act(enum action action, struct master_args *args)
 	return master_run(&self.conf, args);
 }
 
+/* Their default is the end; they wait until the master catches them. */
+static void hold_signals(void)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGHUP);
+	sigaddset(&set, SIGUSR1);
+	sigaddset(&set, SIGUSR2);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+}
+
 int main(int argc, char **argv)
 {
 	static const struct option longs[] = {{"help", no_argument, NULL, 'h'},
@@ -92,6 +105,7 @@ int main(int argc, char **argv)
 	enum action action = ACT_SERVE;
 	int opt;
 
+	hold_signals();
 	while ((opt = getopt_long(argc, argv, "c:o:w:tTVh", longs, NULL)) !=
 		-1) {
 		switch (opt) {

@@ -6,7 +6,9 @@ use strict;
 use warnings;
 use FindBin;
 use lib "$FindBin::Bin/lib";
+use File::Temp;
 use IO::Socket::INET;
+use POSIX ();
 use Test::More;
 use Time::HiRes qw(time sleep);
 use Gamed::Daemon;
@@ -91,6 +93,19 @@ subtest 'the command line' => sub {
 			. "expected an integer from 1 to 30\n",
 			'... names the setting, not an option that was not there');
 	}
+	# at the file it is beyond its first instruction, before it is a master
+	my $dir = File::Temp->newdir;
+	POSIX::mkfifo("$dir/conf", 0600) or die "mkfifo: $!";
+	my $pid = fork // die "fork: $!";
+	if ($pid == 0) {
+		exec "$Gamed::Daemon::BUILD/gamed", '-t', '-c', "$dir/conf"
+			or POSIX::_exit(127);
+	}
+	open my $conf, '>', "$dir/conf" or die "$dir/conf: $!";
+	CORE::kill($_ => $pid) for qw(HUP USR1 USR2);
+	close $conf;
+	waitpid $pid, 0;
+	is($? & 127, 0, 'no HUP, USR1 or USR2 ends it while it reads its file');
 };
 
 subtest 'start and stop' => sub {
@@ -428,9 +443,17 @@ subtest 'D3: reload' => sub {
 	is($m->{'gamed_reloads_total{result="refused"}'}, 1, '... and is counted');
 	is($m->{'gamed_config_in_force'}, 0, '... and is visible');
 
+	$d->write_conf_text(qq("a\\nSTOPPING=1":\n  b: 1\n));
+	$d->kill('HUP');
+	my $told = $d->await_message(qr/a\\u000aSTOPPING=1/);
+	is($told =~ tr/\n//, 1, 'systemd is told in one line what is wrong')
+		or diag $told;
+	$d->kill('USR2');
+
 	$d->write_conf('server.workers' => 1);
 	$d->kill('HUP') for 1 .. 50;
-	ok($d->await_log(qr/reloaded generation=[34].*\n/), 'HUPs in a burst');
+	ok($d->await_log(qr/reloaded generation=[34].*\n/),
+		'HUPs in a burst, after a USR2 that ends nothing');
 	ok(eventually(sub { $d->pids('worker') == 1 }), 'the last file counts');
 	served($d, 'it serves');
 };

@@ -107,6 +107,7 @@ static void catch_signals(sigset_t *unblocked)
 		sigaction(caught[i], &sa, NULL);
 	}
 	signal(SIGPIPE, SIG_IGN);
+	signal(SIGUSR2, SIG_IGN); /* says something to children only */
 }
 
 static void apply_log(const struct conf *c)

@@ -13,8 +13,12 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/str.h"
 
-static char unsent[400]; /* a change of state, "": none */
+#define STATUS_MAX 200 /* longer ones are cut; escaped, six times as long */
+
+/* A change of state, "": none. */
+static char unsent[STATUS_MAX * 6 + sizeof("READY=1\nSTATUS=")];
 
 /* 0 when sent or when there is nobody to send to, -1: try again. */
 static int send_text(const char *text)
@@ -53,11 +57,27 @@ static void send_state(const char *text)
 		snprintf(unsent, sizeof(unsent), "%s", text);
 }
 
+/* A line feed in the status would begin an assignment of its own. */
+static void print_status(
+	char text[sizeof(unsent)], const char *lead, const char *status)
+{
+	struct str s = str_from(status);
+	struct buf b;
+
+	buf_init(&b, 0);
+	if (s.len > STATUS_MAX)
+		s.len = STATUS_MAX;
+	buf_add_visible(&b, s);
+	snprintf(text, sizeof(unsent), "%sSTATUS=%.*s", lead,
+		STR_ARG(buf_str(&b)));
+	buf_fini(&b);
+}
+
 void notify_ready(const char *status)
 {
 	char text[sizeof(unsent)];
 
-	snprintf(text, sizeof(text), "READY=1\nSTATUS=%s", status);
+	print_status(text, "READY=1\n", status);
 	send_state(text);
 }
 
@@ -65,7 +85,7 @@ void notify_status(const char *status)
 {
 	char text[sizeof(unsent)];
 
-	snprintf(text, sizeof(text), "STATUS=%s", status);
+	print_status(text, "", status);
 	(void)send_text(text); /* the next one will say more */
 }
 
