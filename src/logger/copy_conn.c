@@ -230,24 +230,26 @@ static void send_data(struct copy_conn *c)
 }
 
 /*
- * Whose fault an error is.  Connections, resources, conflicts, operators and
- * bugs of the server pass, and so the rows are kept; a schema waits for who
- * mends it.  Whatever else a statement says is said of its rows: of their
- * data, constraints and sizes, or by a trigger, in classes of its own.
+ * Whose fault an error is.  Connections, resources, conflicts and operators
+ * pass, and so the rows are kept.  A schema, a broken file or index and what
+ * else is wrong inside of the server concern the table, which waits for who
+ * mends it while the others go on.  Whatever else a statement says is said of
+ * its rows: of their data, constraints and sizes, or by a trigger, in classes
+ * of its own.
  */
 static enum copy_outcome whose_fault(const char *sqlstate)
 {
-	static const char *const server[] = {"08", "25", "28", "2D", "3D", "40",
-		"53", "55", "57", "58", "F0", "XX"};
-	static const char *const schema[] = {"3F", "42"};
+	static const char *const server[] = {
+		"08", "25", "28", "2D", "3D", "40", "53", "57"};
+	static const char *const table[] = {"3F", "42", "55", "58", "F0", "XX"};
 
 	if (sqlstate[0] == '\0')
 		return COPY_FAILED;
 	for (size_t i = 0; i < NELEM(server); i++)
 		if (memcmp(sqlstate, server[i], 2) == 0)
 			return COPY_FAILED;
-	for (size_t i = 0; i < NELEM(schema); i++)
-		if (memcmp(sqlstate, schema[i], 2) == 0)
+	for (size_t i = 0; i < NELEM(table); i++)
+		if (memcmp(sqlstate, table[i], 2) == 0)
 			return COPY_NO_TABLE;
 	return COPY_REFUSED;
 }

@@ -837,6 +837,35 @@ Test(logger, a_table_that_is_gone_holds_up_its_own_rows, .timeout = 120)
 	rig_fini();
 }
 
+/* A broken index, a file that cannot be read: what a trigger says here. */
+Test(logger, a_table_that_is_broken_holds_up_its_own_rows, .timeout = 120)
+{
+	static const char *const states[] = {"XX002", "XX000", "58030"};
+
+	rig_init(getenv(CLUSTER_ENV));
+	logger_start();
+	worker_start();
+	for (unsigned i = 0; i < NELEM(states); i++) {
+		char body[64];
+
+		snprintf(body, sizeof(body), "RAISE 'no' USING ERRCODE = '%s'",
+			states[i]);
+		trigger("logs", "true", body);
+		send_audit(10);
+		send_runs(EV_ERROR, 20);
+		wait_for(total_stored, i * 40 + 20);
+		send_runs(EV_ERROR, 10);
+		wait_for(total_stored, i * 40 + 30);
+		run_sql(rig.pg, "DROP TRIGGER t ON logs");
+		wait_for(total_stored, (i + 1) * 40);
+	}
+	worker_stop();
+	logger_join();
+	expect_identity();
+	cr_expect_eq(total_dropped(), 0);
+	rig_fini();
+}
+
 /* A file that may not grow is a full disk to the one who writes it. */
 Test(logger, quarantine_on_a_full_disk_keeps_whole_lines, .timeout = 120)
 {
