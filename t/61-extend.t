@@ -18,6 +18,7 @@ my $d = Gamed::Daemon->start(pg => $pg, conf => {
 	'server.workers' => 1,
 	'http.access_log' => 'false',
 	'evidence.sample_rate' => 1,
+	'evidence.mask' => 'secret',
 	'dsl.timeout_ms' => 800, # less than database.lock_timeout_ms
 });
 my ($rc, $key) = $d->gamectl('apikey', 'create', '--client', 'tester');
@@ -315,6 +316,23 @@ subtest 'a variable of the wrong type' => sub {
 		'is a typed error');
 	is($r->{json}{detail}{params}{variable}, 'variable_basic_points',
 		'that names it');
+};
+
+subtest 'what is masked stays so from phase to phase' => sub {
+	add_extend('quiet', 'default', extend(
+		pre_rules => [rule('pre', lit(JSON::PP::true),
+			set('set_data', 'alias', field('data.secret')),
+			set('set_data', 'twice', arith('*', field('data.secret'), lit(2))))],
+		post_rules => [rule('post', { type => 'compare', op => '>',
+			left => field('data.twice'), right => field('data.open') },
+			set('set_callback_data', 'seen', field('data.alias')))]));
+	my $r = award('quiet', 'ana', { secret => 777123, open => 31 });
+	is($r->{status}, 200, 'an award') or diag $r->{body};
+	my $row = evidence($r);
+	is_deeply($row->{fields}, { 'data.secret' => '***', 'data.alias' => '***',
+		'data.twice' => '***', 'data.open' => 31,
+		'task.measurements_count' => 0 }, 'the fields');
+	unlike($JSON->encode($row), qr/777123|1554246/, 'no part of the row has it');
 };
 
 # ---- time --------------------------------------------------------------------

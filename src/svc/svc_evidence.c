@@ -164,11 +164,47 @@ struct str svc_evidence_text(struct svc_evidence *e, const struct jv *v)
 static const struct jv masked = {
 	.type = JV_STR, .u.s = {"***", sizeof("***") - 1}};
 
-static bool is_secret(
+static bool is_masked_field(
 	const struct svc_evidence *e, const struct dsl_field_ref *ref)
 {
 	return ref != NULL && ref->field == DSL_F_DATA &&
 	       svc_evidence_is_masked(e, ref->key);
+}
+
+/* What a pre phase set, when it may be made of what is masked; NULL: nothing.
+ * Which of it is cannot be told from outside of the run. */
+static const struct jv *tainted_data(
+	const struct svc_evidence *e, const struct svc_run *run)
+{
+	const struct engine_phase *pre = &run->run->phases[0];
+	const struct dsl_field_ref *refs;
+	unsigned cnt;
+
+	if (!e->mask_cnt || run->run->phases_cnt == 0 ||
+		pre->kind != ENGINE_PHASE_PRE || pre->failed)
+		return NULL;
+	refs = dsl_program_fields(run->strategy->prog, &cnt);
+	for (unsigned i = 0; i < cnt; i++)
+		if (is_masked_field(e, &refs[i]))
+			return &pre->working_data;
+	return NULL;
+}
+
+/* The event's own values are taken over as they are. */
+static bool is_set(
+	const struct jv *working, const struct jv *data, struct str key)
+{
+	const struct jv *v = jv_get(working, key), *own = jv_get(data, key);
+
+	return v != NULL && (own == NULL || memcmp(v, own, sizeof(*v)) != 0);
+}
+
+static bool is_secret(const struct svc_evidence *e, const struct svc_run *run,
+	const struct dsl_field_ref *ref)
+{
+	return is_masked_field(e, ref) ||
+	       (ref != NULL && ref->field == DSL_F_DATA &&
+		       is_set(tainted_data(e, run), run->data, ref->key));
 }
 
 static bool has_secret(const struct svc_evidence *e, const struct jv *v)
@@ -185,30 +221,28 @@ static bool has_secret(const struct svc_evidence *e, const struct jv *v)
 	return false;
 }
 
-/* v, or what hides it where a key in it is masked. */
-static const struct jv *without_secrets(
-	const struct svc_evidence *e, const struct jv *v)
-{
-	return e->mask_cnt && has_secret(e, v) ? &masked : v;
-}
-
 static const struct jv *field_value(const struct svc_evidence *e,
-	const struct dsl_field_ref *ref, const struct jv *v)
+	const struct svc_run *run, const struct dsl_field_ref *ref,
+	const struct jv *v)
 {
-	return is_secret(e, ref) ? &masked : without_secrets(e, v);
+	if (!e->mask_cnt)
+		return v;
+	return is_secret(e, run, ref) || has_secret(e, v) ? &masked : v;
 }
 
 static const struct jv *ent_value(const struct svc_evidence *e,
-	const struct dsl_trace_ent *ent, struct dsl_taint *taint)
+	const struct svc_run *run, const struct dsl_trace_ent *ent,
+	struct dsl_taint *taint)
 {
 	const struct dsl_trace *t = &e->trace;
 
 	if (!e->mask_cnt)
 		return &ent->value;
-	return dsl_taint_step(
-		       taint, t, ent, is_secret(e, dsl_ent_field(t, ent)))
+	return dsl_taint_step(taint, t, ent,
+		       is_secret(e, run, dsl_ent_field(t, ent))) ||
+			       has_secret(e, &ent->value)
 		       ? &masked
-		       : without_secrets(e, &ent->value);
+		       : &ent->value;
 }
 
 /* ---- the row ---------------------------------------------------------- */
@@ -235,14 +269,15 @@ static void add_field(
 	l->f[l->n++].value = value;
 }
 
-static void add_phase(const struct svc_evidence *e, struct field_list *l,
-	const struct engine_phase *phase, const struct dsl_field_ref *refs,
-	unsigned cnt)
+static void add_phase(const struct svc_evidence *e, const struct svc_run *run,
+	struct field_list *l, const struct engine_phase *phase,
+	const struct dsl_field_ref *refs, unsigned cnt)
 {
 	for (unsigned i = 0; i < cnt; i++)
 		if (phase->fields_set[i])
 			add_field(l, refs[i].path,
-				field_value(e, &refs[i], &phase->fields[i]));
+				field_value(
+					e, run, &refs[i], &phase->fields[i]));
 }
 
 /* What the program did not read itself. */
@@ -283,7 +318,7 @@ static void put_fields(const struct svc_evidence *e, struct arena *a,
 			parent = &run->run->phases[i];
 	}
 	if (phase != NULL)
-		add_phase(e, l, phase, refs, cnt);
+		add_phase(e, run, l, phase, refs, cnt);
 	if (parent != NULL)
 		add_parent(l, parent, run->run->ev->an);
 	rec->fields = l->f;
@@ -356,7 +391,7 @@ static void put_trace(const struct svc_evidence *e, struct arena *a,
 		ents[n].node_id = dsl_ent_node_id(t, ent);
 		ents[n].type = dsl_ent_type(t, ent);
 		ents[n].branch = dsl_branch_text(ent, branch[i]);
-		ents[n++].value = ent_value(e, ent, &taint);
+		ents[n++].value = ent_value(e, run, ent, &taint);
 	}
 	if (phase != NULL)
 		put_parent(&ents[n++], parent, phase, rec->parent_strategy);
