@@ -71,12 +71,19 @@ static const struct db_stmt coverage = {.name = "metrics_coverage",
 #define ROW_MS     NUMBER("\"durationMs\"")
 #define ROW_POINTS NUMBER("points")
 #define ROW_IN     IN_WINDOW("created_at")
-/* Where no counters are, and where they lost some runs. */
-#define ROW_UNCOUNTED                                            \
-	"(not exists (select 1 from c where created_at >= c.lo " \
-	"and created_at < c.hi) or exists (select 1 from "       \
-	"gamed.strategy_gap l where created_at >= l.from_at "    \
-	"and created_at < l.to_at))"
+/*
+ * Where no counters are, and where they lost some runs.  A row does not say
+ * whose it is: where another server counted in the same hour it may be one
+ * that is counted, and is left out.
+ */
+#define ROW_UNCOUNTED                                             \
+	"(not exists (select 1 from c where created_at >= c.lo "  \
+	"and created_at < c.hi) or exists (select 1 from "        \
+	"gamed.strategy_gap l where created_at >= l.from_at "     \
+	"and created_at < l.to_at and not exists (select 1 from " \
+	"gamed.strategy_hour o where o.strategy_id = $1 "         \
+	"and o.hour = date_trunc('hour', created_at) "            \
+	"and o.server <> l.server)))"
 
 /* The counters know nulls from empty texts by a column or by their place. */
 #define GROUPS                                                               \
