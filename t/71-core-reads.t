@@ -5,6 +5,7 @@
 use strict;
 use warnings;
 use Test::More;
+use Errno ();
 use FindBin;
 use lib "$FindBin::Bin/lib";
 use JSON::PP ();
@@ -362,6 +363,46 @@ subtest 'clients that leave' => sub {
 	ok(Gamed::Daemon::eventually(sub { listings() == 0 }), 'all end');
 	is(listing($path)->{status}, 200, 'the next one is served');
 	is(join(' ', $d->pids('worker')), $pid, 'by the same worker');
+};
+
+# Each round reads some bytes of each; ends when all are cut off.
+sub read_slowly {
+	my ($bytes, @socks) = @_;
+	my %got = map { $_ => '' } @socks;
+	my $end = time + 120;
+
+	while (@socks && time < $end) {
+		sleep 0.1; # their pace
+		@socks = grep {
+			my $n = sysread $_, $got{$_}, $bytes, length $got{$_};
+			$n || !defined $n && $!{EAGAIN};
+		} @socks;
+	}
+	return map { $got{$_} } sort keys %got;
+}
+
+subtest 'clients that read slowly' => sub {
+	my ($pid) = $d->pids('worker');
+	my @socks = map { $d->connect } 1 .. 2;
+
+	for my $sock (@socks) {
+		setsockopt $sock, Socket::SOL_SOCKET(), Socket::SO_RCVBUF(), 4096;
+		print {$sock} "GET $path HTTP/1.1\r\nHost: h\r\n"
+			. "X-API-Key: $key\r\n\r\n";
+		$sock->blocking(0);
+	}
+	ok(Gamed::Daemon::eventually(sub { listings() == 2 }),
+		'all connections for listings are taken');
+	for my $got (read_slowly(2000, @socks)) {
+		like($got, qr/^HTTP\/1\.1 200 /, 'begun');
+		cmp_ok(length $got, '<', 10_000_000, 'and cut off');
+		unlike($got, qr/\r\n0\r\n\r\n\z/, 'without an end');
+	}
+	like($d->log, qr/reads too slowly is cut off handler=\S+details /,
+		'for this reason');
+	ok(Gamed::Daemon::eventually(sub { listing($path)->{status} == 200 }),
+		'others get their connections');
+	is(join(' ', $d->pids('worker')), $pid, 'of the same worker');
 };
 
 subtest 'the database fails half-way' => sub {

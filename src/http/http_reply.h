@@ -37,7 +37,9 @@ void http_reply_redirect(struct http_req *r, const char *location);
 /*
  * An answer in pieces, for what is too large to be held in memory.  begin
  * sends the head; from then on the handler's deadline does not apply, but a
- * client that reads nothing for the idle timeout is cut off.  The request
+ * client that reads nothing for the idle timeout is cut off, and, unless the
+ * stream is live, one that is awaited and reads less than 64 kB a second over
+ * ten seconds: what feeds the stream is wanted by others.  The request
  * ends with end, or with abort when the rest cannot be had: the client sees
  * that the body is not whole.
  */

@@ -39,8 +39,10 @@ struct http_stream {
 	bool is_waiting; /* the producer was told to wait */
 	bool is_live;    /* http_reply_stream_live */
 	int status;
-	size_t bytes;      /* of the body, so far */
-	uint64_t begin_ns; /* monotonic, the head was sent */
+	size_t bytes;        /* of the body, so far */
+	uint64_t begin_ns;   /* monotonic, the head was sent */
+	unsigned late_ticks; /* it waited for the client, since the last look */
+	int64_t read_bytes;  /* by the client, at the last look */
 	void (*on_ready)(void *arg);
 	void *arg;
 };

@@ -15,6 +15,7 @@
 #include <event2/http_struct.h>
 #include <event2/keyvalq_struct.h>
 #include <event2/listener.h>
+#include <linux/sockios.h>
 #include <malloc.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
@@ -35,6 +36,8 @@
 #define TRIM_AFTER        (16u << 20)  /* bytes of such bodies */
 #define STREAM_OUT_MAX    (256u << 10) /* bytes that wait for the client */
 #define STREAM_IN_MAX     (64u << 10)  /* bytes it may send meanwhile */
+#define STREAM_LOOK_MS    10000      /* waited for it, until its pace counts */
+#define STREAM_RATE       (64 << 10) /* bytes per second it has to read */
 
 static struct http_server *servers; /* they live as long as the process */
 
@@ -424,10 +427,16 @@ void http_server_stream_end(struct http_req *r)
 	stream_done(r, r->stream.status);
 }
 
-/* A reset, so that also a client of 1.0 knows that the body is not whole. */
-void http_server_stream_abort(struct http_req *r)
+/* So that also a client of 1.0 knows that the body is not whole. */
+static void reset_connection(struct bufferevent *bev)
 {
 	static const struct sockaddr reset = {.sa_family = AF_UNSPEC};
+
+	(void)connect(bufferevent_getfd(bev), &reset, sizeof(reset));
+}
+
+void http_server_stream_abort(struct http_req *r)
+{
 	struct evhttp_request *ev;
 	struct bufferevent *bev;
 
@@ -442,11 +451,52 @@ void http_server_stream_abort(struct http_req *r)
 		evhttp_send_reply_end(ev);
 	} else {
 		/* evhttp would shut it down in good order first */
-		(void)connect(bufferevent_getfd(bev), &reset, sizeof(reset));
+		reset_connection(bev);
 		/* its request goes with it */
 		evhttp_connection_free(evhttp_request_get_connection(ev));
 	}
 	stream_done(r, 500);
+}
+
+/* What lies in our buffer or the kernel's is not read yet. */
+static int64_t read_by_client(const struct http_req *r, struct bufferevent *bev)
+{
+	int unread = 0;
+
+	(void)ioctl(bufferevent_getfd(bev), SIOCOUTQ, &unread);
+	return (int64_t)r->stream.bytes - unread -
+	       (int64_t)evbuffer_get_length(bufferevent_get_output(bev));
+}
+
+/* Every tick.  The end of the connection is evhttp's to see and to tell. */
+static void check_pace(struct http_req *r)
+{
+	static const int64_t enough =
+		(int64_t)STREAM_RATE * STREAM_LOOK_MS / 1000;
+	struct http_stream *st = &r->stream;
+	struct bufferevent *bev = r->ev ? bev_of(r->ev) : NULL;
+	int64_t before = st->read_bytes;
+
+	if (bev == NULL || !st->is_waiting || st->is_live ||
+		++st->late_ticks < STREAM_LOOK_MS / TICK_MS)
+		return;
+	st->late_ticks = 0;
+	st->read_bytes = read_by_client(r, bev);
+	if (st->read_bytes - before >= enough)
+		return;
+	log_warnx_limited("a client that reads too slowly is cut off "
+			  "handler=%s bytes=%lld",
+		r->route->template, (long long)st->read_bytes);
+	reset_connection(bev);
+}
+
+static void check_streams(struct http_server *s)
+{
+	struct http_req *r;
+
+	TAILQ_FOREACH (r, &s->in_hand, entry)
+		if (r->stream.is_on)
+			check_pace(r);
 }
 
 /* ---- requests --------------------------------------------------------------- */
@@ -626,6 +676,7 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 	(void)fd;
 	(void)what;
 	expire_requests(s);
+	check_streams(s);
 	give_memory_back(s);
 	if (!s->draining || done == NULL)
 		return;
