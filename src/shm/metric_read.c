@@ -384,12 +384,15 @@ static void read_all(
 	struct metric_totals *t, unsigned routes_cnt, uint32_t scrapes)
 {
 	const struct shm *map = shm_map();
+	uint64_t now_ms = clock_mono_ms(), boot_ms;
 	enum shm_role role;
 	struct names n;
 
 	assert(routes_cnt <= SHM_ROUTES_MAX);
 	memset(t, 0, sizeof(*t));
 	t->boot_us = shm_get(&map->head.boot_us);
+	boot_ms = shm_get(&map->head.boot_ms);
+	t->uptime_ms = now_ms > boot_ms ? now_ms - boot_ms : 0;
 	for (unsigned i = 0; i < SHM_SLOTS_MAX; i++) {
 		const struct shm_slot *s = &map->slot[i];
 

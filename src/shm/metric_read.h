@@ -86,7 +86,8 @@ struct metric_evidence {
 /* About 500 kB: static or on the heap. */
 struct metric_totals {
 	uint64_t boot_us; /* wall time */
-	uint64_t cpu_us;  /* of all processes there ever were */
+	uint64_t uptime_ms;
+	uint64_t cpu_us; /* of all processes there ever were */
 	uint64_t role_cpu_us[SHM_STATS + 1];
 	struct metric_process process[SHM_SLOTS_MAX];
 	unsigned process_cnt;

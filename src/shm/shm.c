@@ -55,6 +55,7 @@ static struct shm *map_new(int flags)
 	h->slots_cnt = SHM_SLOTS_MAX;
 	h->size_bytes = sizeof(*s);
 	shm_put(&h->boot_us, (uint64_t)clock_wall_us());
+	shm_put(&h->boot_ms, clock_mono_ms());
 	shm_put32(&h->scrapes, 1);
 	label_write(&h->realm[SHM_REALMS_MAX - 1], STR(OTHER));
 	label_write(&h->code[SHM_CODES_MAX - 1], STR(OTHER));

@@ -15,7 +15,7 @@
 #include "shm/shm.h"
 
 #define SHM_MAGIC   0x316d6873646d6167ULL /* "gamdshm1" */
-#define SHM_VERSION 7
+#define SHM_VERSION 8
 
 typedef _Atomic uint64_t shm_u64;
 typedef _Atomic uint32_t shm_u32;
@@ -47,6 +47,7 @@ struct shm_head {
 	uint32_t slots_cnt;
 	uint64_t size_bytes;
 	shm_u64 boot_us; /* master: wall time of the start */
+	shm_u64 boot_ms; /* the same, monotonic */
 	/* Master: deaths so far, and the last ones as SHM_DEATH. */
 	shm_u64 deaths;
 	shm_u64 death[SHM_DEATHS_MAX];

@@ -422,6 +422,23 @@ Test(shm, remembers_the_last_deaths)
 	(void)munmap(s, sizeof(*s));
 }
 
+Test(shm, uptime_is_monotonic)
+{
+	static struct metric_totals t;
+	uint64_t before_ms = clock_mono_ms();
+	struct shm *s = fresh(0, SHM_MASTER);
+
+	s->head.boot_us += 3600000000U; /* the wall clock went back */
+	s->head.boot_ms -= 5000;
+	metric_read(&t, SHM_ROUTES_MAX);
+	cr_expect_geq(t.uptime_ms, 5000);
+	cr_expect_leq(t.uptime_ms, 5000 + clock_mono_ms() - before_ms);
+	s->head.boot_ms = UINT64_MAX;
+	metric_read(&t, SHM_ROUTES_MAX);
+	cr_expect_eq(t.uptime_ms, 0);
+	(void)munmap(s, sizeof(*s));
+}
+
 /* Hardening M3: a child that went mad must not take the reader with it. */
 Test(shm, readers_survive_random_contents)
 {
