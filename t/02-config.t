@@ -209,7 +209,7 @@ is((gamed('extra'))[0], 2, 'an argument');
 	my $units = tempdir(CLEANUP => 1);
 	my $text = slurp("$top/systemd/gamed.service.in");
 	my $bin = Cwd::abs_path($Gamed::Daemon::BUILD);
-	$text =~ s/\@sbindir\@/$bin/g;
+	$text =~ s/\@s?bindir\@/$bin/g;
 	$text =~ s/\@sysconfdir\@/\/etc/g;
 	$text =~ s/^Documentation=.*\n//m; # the pages are not installed yet
 	my $socket = slurp("$top/systemd/gamed.socket");

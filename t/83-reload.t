@@ -67,21 +67,22 @@ sub status_line {
 }
 
 # The commands that the unit file has for a reload, with programs and settings
-# of this test; true when systemd would say that it succeeded.
+# of this test; '' when systemd would say that it succeeded, else what it would
+# show.
 sub systemctl_reload {
 	open my $f, '<', "$FindBin::Bin/../systemd/gamed.service.in"
 		or die "gamed.service.in: $!";
 	my @commands = map { /^ExecReload=(.*)/ } <$f>;
 	is(scalar @commands, 2, 'two commands for a reload');
 	for my $command (@commands) {
-		my ($path, $pid) = ($d->conf_path, $d->pid);
-		$command =~ s/\@sbindir\@/$Gamed::Daemon::BUILD/g;
+		my $path = $d->conf_path;
+		$command =~ s/\@s?bindir\@/$Gamed::Daemon::BUILD/g;
 		$command =~ s/\@sysconfdir\@\S+/$path/g;
-		$command =~ s/\$MAINPID/$pid/g;
-		my ($rc) = Gamed::Daemon::run_program(split ' ', $command);
-		return '' if $rc; # the rest is not run
+		my ($rc, undef, $err) =
+			Gamed::Daemon::run_program(split ' ', $command);
+		return $err || "exit $rc" if $rc; # the rest is not run
 	}
-	return 1;
+	return '';
 }
 
 # Workers that are there to stay; those of earlier generations may still
@@ -157,14 +158,54 @@ subtest 'D3: systemctl reload fails on a bad file' => sub {
 	my @before = reloads();
 
 	$d->write_conf_text($broken[0][0]);
-	ok(!systemctl_reload(), 'it fails');
+	like(systemctl_reload(), qr/^gamed: \S+gamed\.yaml:2:12: /,
+		'it fails, and says where');
 	is_deeply([reloads()], \@before, '... before the server is told');
 	is($d->metrics->{gamed_config_in_force}, 1,
 		'... which keeps what it has');
 	$d->write_conf('server.workers' => 2);
-	ok(systemctl_reload(), 'it succeeds on a good one');
-	ok(Gamed::Daemon::eventually(sub { (reloads())[0] > $before[0] }),
+	is(systemctl_reload(), '', 'it succeeds on a good one');
+	is_deeply([reloads()], [$before[0] + 1, @before[1, 2]],
 		'... which is in force then');
+};
+
+subtest 'D3: systemctl reload fails when new workers cannot work' => sub {
+	my ($done, $refused, $failed) = reloads();
+	my @workers = workers_of_now();
+	my $version = $pg->psql('select max(version) from gamed.schema_version');
+
+	$pg->psql("update gamed.schema_version set version = 9999
+		where version = $version");
+	like(systemctl_reload(),
+		qr/^gamectl: the reload failed, the settings in force stay: a new worker cannot work/,
+		'it fails, and says why');
+	is_deeply([reloads()], [$done, $refused, $failed + 1], '... counted');
+	is_deeply([workers_of_now()], \@workers, '... the old ones stay');
+	is($d->http(GET => '/livez')->{status}, 200, '... and serve');
+	$pg->psql("update gamed.schema_version set version = $version
+		where version = 9999");
+	is(systemctl_reload(), '', 'it succeeds when they can');
+	is_deeply([reloads()], [$done + 1, $refused, $failed + 1],
+		'... and has waited for it');
+};
+
+subtest 'D3: gamectl reload while another reload goes on' => sub {
+	for my $i (1 .. 5) {
+		my ($before) = reloads();
+		$d->write_conf('server.workers' => 1 + $i % 3);
+		$d->kill('HUP');
+		my ($rc, $out, $err) = $d->gamectl('reload');
+		is($rc, 0, 'exit 0') or diag $err;
+		like($out, qr/^reloaded, generation \d+$/, '... says so');
+		ok(Gamed::Daemon::eventually(sub {
+			my @workers = workers_of_now();
+			return @workers == 1 + $i % 3;
+		}), 'the file is in force');
+		cmp_ok((reloads())[0], '>', $before, '... by a reload since');
+	}
+	$d->write_conf('server.workers' => 2);
+	my ($rc, $out) = $d->gamectl('reload', '--json');
+	like($out, qr/^{"generation":\d+}$/, 'in JSON');
 };
 
 subtest 'D3: fifty HUPs within one second' => sub {

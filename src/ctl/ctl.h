@@ -17,6 +17,7 @@ int ctl_evidence(int argc, char **argv, const struct conf *conf);
 int ctl_kpi(int argc, char **argv, const struct conf *conf);
 int ctl_ledger(int argc, char **argv, const struct conf *conf);
 int ctl_migrate(int argc, char **argv, const struct conf *conf);
+int ctl_reload(int argc, char **argv, const struct conf *conf);
 int ctl_status(int argc, char **argv, const struct conf *conf);
 int ctl_strategy(int argc, char **argv, const struct conf *conf);
 int ctl_tail(int argc, char **argv, const struct conf *conf);

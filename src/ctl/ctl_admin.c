@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <sys/un.h>
@@ -114,6 +115,23 @@ int ctl_admin_ask(const struct conf *conf, const char *command, struct buf *out,
 		rc = read_answer(fd, out, err_r);
 	close(fd);
 	return rc;
+}
+
+/* What the master leaves there while its settings are not the file's. */
+void ctl_admin_reload_error(const struct conf *conf, char text[CTL_REASON_MAX])
+{
+	char path[CONF_STR_MAX + 32];
+	FILE *f;
+
+	text[0] = '\0';
+	snprintf(path, sizeof(path), "%s/reload-error", conf->run_dir);
+	f = fopen(path, "re");
+	if (f == NULL)
+		return;
+	if (fgets(text, CTL_REASON_MAX, f) == NULL)
+		text[0] = '\0';
+	text[strcspn(text, "\n")] = '\0';
+	fclose(f);
 }
 
 int ctl_admin_lines(

@@ -17,6 +17,10 @@ int ctl_admin_connect(const struct conf *conf, const char *name,
 int ctl_admin_ask(const struct conf *conf, const char *command, struct buf *out,
 	struct err *err_r) MUST_CHECK;
 
+/* Why the settings in force are not those of the file, "": they are. */
+#define CTL_REASON_MAX 1024
+void ctl_admin_reload_error(const struct conf *conf, char text[CTL_REASON_MAX]);
+
 struct jv;
 /* Each line as a JSON value; no server's line is refused for what it has. */
 int ctl_admin_lines(struct str lines, void (*use)(const struct jv *v),

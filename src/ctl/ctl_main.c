@@ -29,6 +29,7 @@ static const struct command {
 	{"kpi", ctl_kpi, "make the figures of a day now"},
 	{"ledger", ctl_ledger, "show where the evidence rows are"},
 	{"migrate", ctl_migrate, "bring the database to this release's schema"},
+	{"reload", ctl_reload, "have the server read its file, and wait"},
 	{"status", ctl_status,
 		"show processes, rates and queues of the server"},
 	{"strategy", ctl_strategy, "check, test, show and publish strategies"},

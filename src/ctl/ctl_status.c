@@ -16,7 +16,7 @@
 #define AMOUNT_MAX 32
 
 static struct {
-	char reload_error[1024]; /* "": the last reload went well */
+	char reload_error[CTL_REASON_MAX]; /* "": the last reload went well */
 } self;
 
 #define num  ctl_admin_num
@@ -134,22 +134,6 @@ static void print_line(const struct jv *v)
 			kinds[i].print(v);
 }
 
-/* What the master leaves there while its settings are not the file's. */
-static void read_reload_error(const struct conf *conf)
-{
-	char path[CONF_STR_MAX + 32];
-	FILE *f;
-
-	snprintf(path, sizeof(path), "%s/reload-error", conf->run_dir);
-	f = fopen(path, "re");
-	if (f == NULL)
-		return;
-	if (fgets(self.reload_error, sizeof(self.reload_error), f) == NULL)
-		self.reload_error[0] = '\0';
-	self.reload_error[strcspn(self.reload_error, "\n")] = '\0';
-	fclose(f);
-}
-
 static void print_reload_json(void)
 {
 	struct ctl_line l;
@@ -174,7 +158,7 @@ int ctl_status(int argc, char **argv, const struct conf *conf)
 		return ctl_usage(USAGE);
 	buf_init(&out, 0);
 	rc = ctl_admin_ask(conf, "status", &out, &err);
-	read_reload_error(conf);
+	ctl_admin_reload_error(conf, self.reload_error);
 	if (rc == 0 && ctl_json()) {
 		fwrite(out.p, 1, out.len, stdout);
 		print_reload_json();

@@ -247,10 +247,12 @@ static bool is_leaving(void)
 
 /* ---- reload ------------------------------------------------------------- */
 
-static void end_reload(enum metric_id result, bool in_force, uint64_t now)
+/* gamectl waits for the count, so what it asks for then comes before. */
+static void end_reload(enum metric_id result, const char *why, uint64_t now)
 {
+	publish_reload_error(why);
+	metric_set(M_RELOAD_OK, why == NULL);
 	metric_inc(result);
-	metric_set(M_RELOAD_OK, in_force);
 	enter_phase(PH_RUN, now);
 }
 
@@ -263,8 +265,7 @@ static struct conf *spare_conf(void)
 static void refuse_reload(const char *why, uint64_t now)
 {
 	log_errorx("reload refused, the settings in force stay: %s", why);
-	end_reload(M_RELOADS_REFUSED, false, now);
-	publish_reload_error(why);
+	end_reload(M_RELOADS_REFUSED, why, now);
 	snprintf(self.status, sizeof(self.status), "reload refused: %.150s",
 		why);
 	notify_ready(self.status);
@@ -277,6 +278,7 @@ static void begin_reload(uint64_t now)
 	struct buf changed;
 	struct err err;
 
+	metric_inc(M_RELOADS_BEGUN); /* before the file is read */
 	notify_reloading();
 	if (conf_load(c, self.args->conf_path, self.args->assignments,
 		    self.args->assignments_cnt, &err) < 0) {
@@ -309,8 +311,7 @@ static void commit_reload(uint64_t now)
 	child_stop_workers(old, SIGTERM,
 		(uint64_t)self.conf->drain_timeout_s * 1000 + EXTRA_MS, now);
 	log_info("reloaded generation=%u", self.generation);
-	end_reload(M_RELOADS_OK, true, now);
-	publish_reload_error(NULL);
+	end_reload(M_RELOADS_OK, NULL, now);
 	self.status[0] = '\0';
 	notify_ready("reloaded");
 }
@@ -319,8 +320,7 @@ static void abandon_reload(const char *why, uint64_t now)
 {
 	log_errorx("reload failed, the settings in force stay: %s", why);
 	child_stop_workers(self.generation_last, SIGQUIT, FAST_MS, now);
-	end_reload(M_RELOADS_FAILED, false, now);
-	publish_reload_error(why);
+	end_reload(M_RELOADS_FAILED, why, now);
 	snprintf(
 		self.status, sizeof(self.status), "reload failed: %.150s", why);
 	notify_ready(self.status);
@@ -355,7 +355,8 @@ static void on_death(const struct child_death *d, uint64_t now)
 		return;
 	if (self.phase == PH_RELOAD && d->role == SHM_WORKER &&
 		d->generation != self.generation) {
-		abandon_reload("a new worker cannot work", now);
+		abandon_reload(
+			"a new worker cannot work, the log says why", now);
 		return;
 	}
 	log_errorx("a %s cannot work, a respawn would not help",

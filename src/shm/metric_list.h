@@ -160,6 +160,8 @@ METRIC(M_DEATHS_STATS_SIGNAL, C, "gamed_child_restarts_total",
 	"reason=\"signal\",role=\"stats\"", "")
 METRIC(M_DEATHS_STATS_STUCK, C, "gamed_child_restarts_total",
 	"reason=\"stuck\",role=\"stats\"", "")
+METRIC(M_RELOADS_BEGUN, C, "gamed_reloads_begun_total", "",
+	"Reloads of the configuration that were begun")
 METRIC(M_RELOADS_OK, C, "gamed_reloads_total", "result=\"done\"",
 	"Reloads of the configuration by result")
 METRIC(M_RELOADS_REFUSED, C, "gamed_reloads_total", "result=\"refused\"", "")

@@ -49,6 +49,10 @@ static void report_server(struct buf *b, const struct stats_report *r)
 	kv_uint(&o, "uptime_s", t->uptime_ms / 1000);
 	kv_uint(&o, "generation", t->plain[M_GENERATION]);
 	kv_uint(&o, "workers", workers);
+	kv_uint(&o, "reloads_begun", t->plain[M_RELOADS_BEGUN]);
+	kv_uint(&o, "reloads_ended",
+		t->plain[M_RELOADS_OK] + t->plain[M_RELOADS_REFUSED] +
+			t->plain[M_RELOADS_FAILED]);
 	json_out_kv_bool(&o, "config_in_force", t->plain[M_RELOAD_OK] != 0);
 	json_out_kv_bool(&o, "database", r->has_db);
 	line_end(&o);
