@@ -363,7 +363,7 @@ static void init_flush(const struct conf *conf)
 		.queue = &self.queue,
 		.on_idle = on_idle,
 	};
-	struct buf conninfo;
+	static struct buf conninfo;
 
 	snprintf(path, sizeof(path), "%s/quarantine.jsonl", conf->state_dir);
 	buf_init(&conninfo, 0);
