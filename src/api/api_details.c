@@ -25,8 +25,7 @@ struct details_call {
 	struct api_rows rows;
 	bool has_begun; /* there was a row */
 	/* the group that is open, when there is one */
-	bool in_task, in_user;
-	struct buf task, user;
+	struct api_group task, user;
 };
 
 static void begin(struct details_call *c)
@@ -46,36 +45,20 @@ static void begin(struct details_call *c)
 	json_out_arr(o);
 }
 
-static void close_user(struct details_call *c)
-{
-	if (!c->in_user)
-		return;
-	json_out_arr_end(&c->rows.out);
-	json_out_obj_end(&c->rows.out);
-	c->in_user = false;
-}
-
 static void close_task(struct details_call *c)
 {
-	close_user(c);
-	if (!c->in_task)
-		return;
-	json_out_arr_end(&c->rows.out);
-	json_out_obj_end(&c->rows.out);
-	c->in_task = false;
+	api_group_close(&c->user, &c->rows.out);
+	api_group_close(&c->task, &c->rows.out);
 }
 
 static void open_task(struct details_call *c, struct str task)
 {
 	struct json_out *o = &c->rows.out;
 
-	if (c->of_task.p != NULL ||
-		(c->in_task && str_eq(buf_str(&c->task), task)))
+	if (c->of_task.p != NULL || api_group_holds(&c->task, task))
 		return;
 	close_task(c);
-	buf_reset(&c->task);
-	buf_add_str(&c->task, task);
-	c->in_task = true;
+	api_group_open(&c->task, task);
 	json_out_obj(o);
 	json_out_kv_str(o, "externalTaskId", task);
 	json_out_key(o, "points");
@@ -86,12 +69,10 @@ static void open_user(struct details_call *c, const struct store_points *p)
 {
 	struct json_out *o = &c->rows.out;
 
-	if (c->in_user && str_eq(buf_str(&c->user), p->user))
+	if (api_group_holds(&c->user, p->user))
 		return;
-	close_user(c);
-	buf_reset(&c->user);
-	buf_add_str(&c->user, p->user);
-	c->in_user = true;
+	api_group_close(&c->user, o);
+	api_group_open(&c->user, p->user);
 	json_out_obj(o);
 	if (c->of_task.p != NULL)
 		json_out_kv_str(o, "externalUserId", p->user);
@@ -181,8 +162,8 @@ static void on_end(struct store_op *op, const struct db_reply *rep)
 
 	if (c->has_begun && is_whole)
 		end_listing(c);
-	buf_fini(&c->task);
-	buf_fini(&c->user);
+	api_group_fini(&c->task);
+	api_group_fini(&c->user);
 	if (c->has_begun || !is_whole) {
 		api_rows_end(&c->rows, rep);
 		return;
@@ -202,8 +183,8 @@ static void on_open(struct svc_game_open *open, enum svc_open res,
 		api_reply_open(c->req, res);
 		return;
 	}
-	buf_init(&c->task, 0);
-	buf_init(&c->user, 0);
+	api_group_init(&c->task);
+	api_group_init(&c->user);
 	c->game_external = api_keep(c->req, game->external_id);
 	c->game_created_us = game->created_us;
 	store_op_init(&c->op, on_end, c);

@@ -26,9 +26,8 @@ struct points_call {
 
 	/* of a listing */
 	struct api_rows rows;
-	bool has_begun;       /* there was a row */
-	bool in_task;         /* a task of the game is open: */
-	struct buf open_task; /* this one */
+	bool has_begun;         /* there was a row */
+	struct api_group shown; /* a task of the game */
 };
 
 static void show_aggregate(struct json_out *o, const struct store_points *p)
@@ -57,26 +56,14 @@ static void begin(struct points_call *c)
 	json_out_arr(o);
 }
 
-static void close_task(struct points_call *c)
-{
-	if (!c->in_task)
-		return;
-	json_out_arr_end(&c->rows.out);
-	json_out_obj_end(&c->rows.out);
-	c->in_task = false;
-}
-
 static void open_task(struct points_call *c, struct str task)
 {
 	struct json_out *o = &c->rows.out;
 
-	if (c->task.p != NULL ||
-		(c->in_task && str_eq(buf_str(&c->open_task), task)))
+	if (c->task.p != NULL || api_group_holds(&c->shown, task))
 		return;
-	close_task(c);
-	buf_reset(&c->open_task);
-	buf_add_str(&c->open_task, task);
-	c->in_task = true;
+	api_group_close(&c->shown, o);
+	api_group_open(&c->shown, task);
 	json_out_obj(o);
 	json_out_kv_str(o, "externalTaskId", task);
 	json_out_key(o, "points");
@@ -99,7 +86,7 @@ static void on_row(struct store_op *op, const struct db_res *row)
 
 static void end_listing(struct points_call *c)
 {
-	close_task(c);
+	api_group_close(&c->shown, &c->rows.out);
 	json_out_arr_end(&c->rows.out);
 	if (c->task.p == NULL)
 		json_out_obj_end(&c->rows.out);
@@ -118,7 +105,7 @@ static void on_end(struct store_op *op, const struct db_reply *rep)
 
 	if (c->has_begun && is_whole)
 		end_listing(c);
-	buf_fini(&c->open_task);
+	api_group_fini(&c->shown);
 	if (c->has_begun || !is_whole) {
 		api_rows_end(&c->rows, rep);
 		return;
@@ -132,7 +119,7 @@ static void on_end(struct store_op *op, const struct db_reply *rep)
 
 static void list(struct points_call *c)
 {
-	buf_init(&c->open_task, 0);
+	api_group_init(&c->shown);
 	store_op_init(&c->op, on_end, c);
 	api_rows_init(&c->rows, c->req, &c->op.job);
 	if (c->task.p != NULL)

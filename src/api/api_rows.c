@@ -81,3 +81,35 @@ void api_rows_end(struct api_rows *rows, const struct db_reply *rep)
 	}
 	buf_fini(&rest);
 }
+
+void api_group_init(struct api_group *g)
+{
+	g->is_open = false;
+	buf_init(&g->key, 0);
+}
+
+void api_group_fini(struct api_group *g)
+{
+	buf_fini(&g->key);
+}
+
+bool api_group_holds(const struct api_group *g, struct str key)
+{
+	return g->is_open && str_eq(buf_str(&g->key), key);
+}
+
+void api_group_open(struct api_group *g, struct str key)
+{
+	buf_reset(&g->key);
+	buf_add_str(&g->key, key);
+	g->is_open = true;
+}
+
+void api_group_close(struct api_group *g, struct json_out *o)
+{
+	if (!g->is_open)
+		return;
+	json_out_arr_end(o);
+	json_out_obj_end(o);
+	g->is_open = false;
+}

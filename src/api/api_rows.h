@@ -29,6 +29,22 @@ struct api_rows {
 	bool is_sent; /* the head of the answer has gone out */
 };
 
+/*
+ * Rows that follow each other with the same key share an object, whose last
+ * member is an array: the owner opens both, what closes them is here.
+ */
+struct api_group {
+	bool is_open;
+	struct buf key;
+};
+
+void api_group_init(struct api_group *g);
+void api_group_fini(struct api_group *g);
+bool api_group_holds(const struct api_group *g, struct str key);
+void api_group_open(struct api_group *g, struct str key);
+/* Ends array and object, if they were begun. */
+void api_group_close(struct api_group *g, struct json_out *o);
+
 /* job is the one that will bring the rows. */
 void api_rows_init(
 	struct api_rows *rows, struct http_req *req, struct db_job *job);
