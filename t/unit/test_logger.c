@@ -20,7 +20,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "base/log.h"
+#include "cluster_help.h"
 #include "conf/conf.h"
 #include "ipc/ipc_pair.h"
 #include "ipc/trace_send.h"
@@ -29,7 +29,6 @@
 #include "logger/trace_recv.h"
 #include "shm/shm_layout.h"
 
-#define CLUSTER_ENV "TEST_LOGGER_CLUSTER"
 #define PATIENCE_MS 30000
 #define WORKER      3
 
@@ -57,33 +56,6 @@ int __lsan_is_turned_off(void);
 int __lsan_is_turned_off(void)
 {
 	return is_forked;
-}
-
-static void pg_private(const char *verb, const char *dir)
-{
-	char cmd[512];
-
-	snprintf(cmd, sizeof(cmd), "%s/t/lib/pg-private %s %s >/dev/null",
-		TEST_SRCDIR, verb, dir);
-	if (system(cmd) != 0)
-		fatal("%s failed", cmd);
-}
-
-ReportHook(PRE_ALL)(struct criterion_test_set *set)
-{
-	char dir[] = "/tmp/gamed-logger.XXXXXX";
-
-	(void)set;
-	if (!mkdtemp(dir))
-		fatal("cannot make a temporary directory");
-	pg_private("start", dir);
-	setenv(CLUSTER_ENV, dir, 1);
-}
-
-ReportHook(POST_ALL)(struct criterion_global_stats *stats)
-{
-	(void)stats;
-	pg_private("clean", getenv(CLUSTER_ENV));
 }
 
 /* ---- the database ------------------------------------------------------- */
